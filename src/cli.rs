@@ -1,0 +1,42 @@
+//! The door: reads the arguments and the environment, picks a command, gives the exit code.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "talking to the terminal and its environment is this floor's work"
+)]
+
+mod check;
+mod people;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A canary traffic-splitting inference proxy: judges live accuracy, errors and latency, flips the weights at once when the
+/// canary is worse, and commits the rollback - or the next step - through Git.
+#[derive(Parser, Debug)]
+#[command(name = "coalmine", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Carry traffic, judge it, and move the release.
+    Serve(serve::Serve),
+    /// Compile routes files and show every problem with its place.
+    Check(check::Check),
+    #[command(flatten)]
+    People(people::People),
+}
+
+/// Reads the arguments and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().verb {
+        Verb::Serve(serve) => serve.run(),
+        Verb::Check(check) => check.run(),
+        Verb::People(people) => people.run(),
+    }
+}

@@ -1,0 +1,18 @@
+//! The core decides. No IO, no async, no clock, no dice, no logs: data in, data out.
+
+pub mod clamp;
+pub mod command;
+pub mod fallback;
+pub mod judge;
+pub mod name;
+pub mod now;
+pub mod plan;
+pub mod release;
+pub mod route;
+pub mod snapshot;
+pub mod split;
+pub mod stats;
+pub mod status;
+pub mod tally;
+pub mod ticket;
+pub mod variant;

@@ -1,0 +1,18 @@
+//! The present, as an argument: the core never reads a clock.
+
+/// One reading of both clocks of the process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Now {
+    /// Milliseconds since the process started; never goes back. Windows, holds and deadlines are measured with it.
+    pub mono_ms: u64,
+    /// Milliseconds since 1970-01-01 UTC; may jump. For tickets, records and messages.
+    pub wall_ms: u64,
+}
+
+impl Now {
+    /// Milliseconds since `earlier` on the monotonic clock; zero if `earlier` is later.
+    #[must_use]
+    pub fn since_ms(self, earlier: Self) -> u64 {
+        self.mono_ms.saturating_sub(earlier.mono_ms)
+    }
+}

@@ -1,0 +1,3 @@
+//! The statistics, one test a file: claim, assumption, formula, source.
+
+pub mod histogram;

@@ -1,0 +1,11 @@
+//! World to core types and back: one file per thing in the world. Translators hold no policy.
+
+pub mod clock;
+pub mod git;
+pub mod inbox;
+pub mod listener;
+pub mod metrics;
+pub mod pool;
+pub mod source;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,12 @@
+//! One integration binary: a file per behaviour. What a unit test on a lower floor can show does not belong here.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files and print"
+)]
+
+mod tidy;
