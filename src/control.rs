@@ -1,1 +1,3 @@
-//! Stub.
+//! The control plane: three loops that join the core to the world. They meet one another only over channels.
+
+pub mod config_loop;

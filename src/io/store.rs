@@ -1,1 +1,159 @@
-//! Stub.
+//! What must outlive the process: small named documents, each replaced as a whole or not at all.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Largest document.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Why a document could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The name has characters that do not belong into a file name.
+    #[error("`{0}` is not a document name")]
+    Name(String),
+    /// More than [`DOCUMENT_BYTES_MAX`].
+    #[error("document `{0}` is larger than {DOCUMENT_BYTES_MAX} bytes")]
+    TooLarge(String),
+    /// The file system said no.
+    #[error("state directory, document `{name}`: {source}; is it writable, and is there space left?")]
+    Files {
+        /// The document.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A place for documents. Clones share it.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// One file per document in this directory.
+    Dir(Arc<Path>),
+    /// Nothing outlives the process.
+    Memory(Arc<Mutex<BTreeMap<String, Vec<u8>>>>),
+}
+
+impl Store {
+    /// A store in `dir`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Files`] if it cannot be made or written to.
+    pub fn open_dir(dir: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(|source| files(&dir.display().to_string(), source))?;
+        let store = Self::Dir(dir.into());
+        // Found out now, not when the first rollback must be remembered.
+        store.put("probe", b"writable")?;
+        Ok(store)
+    }
+
+    /// A store that ends with the process.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::Memory(Arc::default())
+    }
+
+    /// The document called `name`, if it was ever written.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what stood in the way.
+    pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        check(name)?;
+        match self {
+            Self::Dir(dir) => match fs::read(file(dir, name)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(files(name, source)),
+            },
+            Self::Memory(map) => Ok(map.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()),
+        }
+    }
+
+    /// Replaces the document called `name`. When this returns, it is on disk; when it fails, the old one is.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what stood in the way.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check(name)?;
+        if bytes.len() > DOCUMENT_BYTES_MAX {
+            return Err(StoreError::TooLarge(name.to_owned()));
+        }
+        match self {
+            Self::Dir(dir) => replace(dir, name, bytes).map_err(|source| files(name, source)),
+            Self::Memory(map) => {
+                map.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), bytes.to_vec());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn files(name: &str, source: std::io::Error) -> StoreError {
+    StoreError::Files { name: name.to_owned(), source }
+}
+
+fn check(name: &str) -> Result<(), StoreError> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if !name.is_empty() && name.len() <= 64 && name.chars().all(good) {
+        Ok(())
+    } else {
+        Err(StoreError::Name(name.to_owned()))
+    }
+}
+
+fn file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.json"))
+}
+
+/// Write beside, flush, rename over, flush the directory: after a crash there is the old file or the new one.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = dir.join(format!(".{name}.new"));
+    let mut new = fs::File::create(&beside)?;
+    new.write_all(bytes)?;
+    new.sync_all()?;
+    fs::rename(&beside, file(dir, name))?;
+    fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_is_there_after_opening_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_dir(&dir.path().join("state")).unwrap();
+        assert_eq!(store.get("releases").unwrap(), None);
+        store.put("releases", b"one").unwrap();
+        store.put("releases", b"two").unwrap();
+        let again = Store::open_dir(&dir.path().join("state")).unwrap();
+        assert_eq!(again.get("releases").unwrap().as_deref(), Some(&b"two"[..]));
+        let memory = Store::memory();
+        memory.clone().put("a", b"x").unwrap();
+        assert_eq!(memory.get("a").unwrap().as_deref(), Some(&b"x"[..]));
+    }
+
+    #[test]
+    fn names_and_sizes_have_limits() {
+        let store = Store::memory();
+        for bad in ["", "../x", "A", "a/b", "a.b", &"a".repeat(65)] {
+            assert!(matches!(store.get(bad), Err(StoreError::Name(_))), "{bad}");
+        }
+        assert!(store.put("a", &vec![0; DOCUMENT_BYTES_MAX]).is_ok());
+        let past = vec![0; DOCUMENT_BYTES_MAX + 1];
+        assert!(matches!(store.put("a", &past), Err(StoreError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_found_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("state"), "a file").unwrap();
+        let error = Store::open_dir(&dir.path().join("state")).unwrap_err();
+        assert!(error.to_string().contains("is it writable"), "{error}");
+    }
+}

@@ -1,0 +1,349 @@
+//! The process's own settings: listeners, where routes come from, where state goes, Git, tokens. Secrets are only ever
+//! paths, never values.
+
+use super::{
+    fields::{Field, Map, Problems, whole},
+    problem::Problem,
+    tree::{self, Entry, Node, Value},
+    units,
+};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings with every default filled in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// Where traffic comes in. Default `0.0.0.0:8080`.
+    pub listen: SocketAddr,
+    /// Where people, labels and Prometheus come in. Default `127.0.0.1:9090`.
+    pub admin: SocketAddr,
+    /// The routes file, or a directory with `routes.yaml` in it.
+    pub routes: Option<PathBuf>,
+    /// Data threads. Default: one per core.
+    pub threads: Option<usize>,
+    /// What must outlive the process is kept here; in memory only if missing.
+    pub state_dir: Option<PathBuf>,
+    /// Key of the tickets, shared by the replicas; random per process if missing.
+    pub ticket_key_file: Option<PathBuf>,
+    /// Bearer tokens by role.
+    pub tokens: TokenFiles,
+    /// Where commits go; no Git if missing.
+    pub git: Option<GitSettings>,
+    /// How the process ends.
+    pub drain: DrainSettings,
+    /// How often the judge looks. Default 2 s.
+    pub judge_interval: Duration,
+    /// Replicas that judge on their own: each at `alpha / replicas`. Default 1.
+    pub replicas: u32,
+    /// Logs.
+    pub log: LogSettings,
+    /// Limits of the data listener.
+    pub connections: ConnectionSettings,
+}
+
+/// One file per role, each with one token a line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TokenFiles {
+    /// May read.
+    pub viewer: Option<PathBuf>,
+    /// May send labels.
+    pub labeler: Option<PathBuf>,
+    /// May do everything.
+    pub operator: Option<PathBuf>,
+}
+
+/// Whether commits are pushed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum GitMode {
+    /// Straight to the branch, fast-forward only.
+    #[default]
+    Push,
+    /// Clamp only; write nothing.
+    Off,
+}
+
+/// Where and how to commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GitSettings {
+    /// Anything the system git can reach.
+    pub remote: String,
+    /// Default `main`.
+    pub branch: String,
+    /// The routes file inside the repository. Default `routes.yaml`.
+    pub path: String,
+    /// Default `push`.
+    pub mode: GitMode,
+    /// Default `Coalmine`.
+    pub author_name: String,
+    /// Default `coalmine@localhost`.
+    pub author_email: String,
+    /// Private key for a remote over ssh.
+    pub ssh_key: Option<PathBuf>,
+    /// Host keys for a remote over ssh; the only ones that are trusted.
+    pub known_hosts: Option<PathBuf>,
+    /// Token (or password) for a remote over https.
+    pub token_file: Option<PathBuf>,
+    /// User name that goes with the token. Default `coalmine`.
+    pub username: String,
+    /// SSH private key that signs commits.
+    pub signing_key: Option<PathBuf>,
+    /// Longest time one git command may take. Default 30 s.
+    pub timeout: Duration,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DrainSettings {
+    /// Not ready, and still accepting, for so long: the time endpoints need to forget us. Default 5 s.
+    pub lame_duck: Duration,
+    /// What is in flight may take so long after that. Default 30 s.
+    pub limit: Duration,
+}
+
+/// Logs go to standard error.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogSettings {
+    /// JSON lines, or lines for people. Default: people.
+    pub json: bool,
+    /// A filter such as `info` or `coalmine=debug`. Default `info`.
+    pub level: String,
+}
+
+/// Limits of the data listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionSettings {
+    /// Most connections of callers at once, over all threads. Default 10,000.
+    pub max: u64,
+    /// A request's head must be there after so long. Default 10 s.
+    pub header_read: Duration,
+    /// An idle connection to a backend is kept for so long. Default 4 s: many model servers close after 5.
+    pub backend_idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            routes: None,
+            threads: None,
+            state_dir: None,
+            ticket_key_file: None,
+            tokens: TokenFiles::default(),
+            git: None,
+            drain: DrainSettings { lame_duck: Duration::from_secs(5), limit: Duration::from_secs(30) },
+            judge_interval: Duration::from_secs(2),
+            replicas: 1,
+            log: LogSettings { json: false, level: "info".into() },
+            connections: ConnectionSettings {
+                max: 10_000,
+                header_read: Duration::from_secs(10),
+                backend_idle: Duration::from_secs(4),
+            },
+        }
+    }
+}
+
+/// A value from outside the file: its dotted path and its text. Stands over the file.
+pub type Overlay = [(&'static str, String)];
+
+impl Settings {
+    /// Reads a settings file (may be empty) with values from flags and the environment on top.
+    ///
+    /// # Errors
+    /// Every problem there is, in the order of the text.
+    pub fn read(text: &str, overlay: &Overlay) -> Result<Self, Vec<Problem>> {
+        let root = tree::parse(text).map_err(|problem| vec![problem.locate(text)])?;
+        let mut root = root.unwrap_or_else(empty);
+        for (path, value) in overlay {
+            set(&mut root, path, value);
+        }
+        let list = Problems::default();
+        let settings = read(&Field::root(&root, &list));
+        let (problems, _) = list.finish();
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(problems.into_iter().map(|problem| problem.locate(text)).collect()),
+        }
+    }
+}
+
+fn empty() -> Node {
+    Node { span: 0..0, value: Value::Map(Vec::new()) }
+}
+
+/// Sets one scalar of the tree, making maps on the way.
+fn set(node: &mut Node, path: &str, text: &str) {
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    if !matches!(node.value, Value::Map(_)) {
+        node.value = Value::Map(Vec::new());
+    }
+    let Value::Map(entries) = &mut node.value else { return };
+    if !entries.iter().any(|entry| entry.key == key) {
+        entries.push(Entry { key: key.to_owned(), key_span: 0..0, value: empty() });
+    }
+    let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) else { return };
+    if rest.is_empty() {
+        let style = granit_parser::ScalarStyle::Plain;
+        entry.value.value = Value::Scalar { text: text.to_owned(), style };
+    } else {
+        set(&mut entry.value, rest, text);
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("`{text}` is not an address; write ip:port, such as 0.0.0.0:8080"))
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        Duration::ZERO => Err("zero is too short".to_owned()),
+        some => Ok(some),
+    }
+}
+
+fn at_least_one(max: u64) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| match whole(max)(text)? {
+        0 => Err("at least 1 is needed".to_owned()),
+        some => Ok(some),
+    }
+}
+
+fn text_of(map: &Map<'_>, key: &'static str) -> Option<String> {
+    map.get(key).and_then(|field| field.text().map(str::to_owned))
+}
+
+fn path_of(map: &Map<'_>, key: &'static str) -> Option<PathBuf> {
+    text_of(map, key).map(PathBuf::from)
+}
+
+fn read(root: &Field<'_>) -> Option<Settings> {
+    let map = root.map()?;
+    let base = Settings::default();
+    let small = |n: u64| usize::try_from(n).unwrap_or(1);
+    let settings = Settings {
+        listen: map.or("listen", base.listen, address),
+        admin: map.or("admin", base.admin, address),
+        routes: path_of(&map, "routes"),
+        threads: map.get("threads").and_then(|field| field.parse(at_least_one(512))).map(small),
+        state_dir: map.get("state").and_then(|field| state(&field)),
+        ticket_key_file: path_of(&map, "ticket_key_file"),
+        tokens: map.get("tokens").and_then(|field| tokens(&field)).unwrap_or_default(),
+        git: map.get("git").and_then(|field| git(&field)),
+        drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),
+        judge_interval: map.get("judge").and_then(|field| judge(&field)).unwrap_or(base.judge_interval),
+        replicas: u32::try_from(map.or("replicas", 1, at_least_one(1_000))).unwrap_or(1),
+        log: map.get("log").and_then(|field| log(&field, &base.log)).unwrap_or(base.log),
+        connections: map
+            .get("connections")
+            .and_then(|field| connections(&field, base.connections))
+            .unwrap_or(base.connections),
+    };
+    map.done();
+    Some(settings)
+}
+
+fn state(field: &Field<'_>) -> Option<PathBuf> {
+    let map = field.map()?;
+    let dir = map.need("dir", "a directory that outlives the process").and_then(|field| field.text().map(PathBuf::from));
+    map.done();
+    dir
+}
+
+fn tokens(field: &Field<'_>) -> Option<TokenFiles> {
+    let map = field.map()?;
+    let files = TokenFiles {
+        viewer: path_of(&map, "viewer_file"),
+        labeler: path_of(&map, "labeler_file"),
+        operator: path_of(&map, "operator_file"),
+    };
+    map.done();
+    Some(files)
+}
+
+fn git(field: &Field<'_>) -> Option<GitSettings> {
+    let map = field.map()?;
+    let remote = map.need("remote", "such as git@git.example.com:ml/models.git").and_then(|field| field.parse(remote));
+    let relative = |text: &str| {
+        let climbs = text.split('/').any(|part| part.is_empty() || part == ".." || part == ".");
+        if climbs { Err(format!("`{text}` is not a path inside the repository")) } else { Ok(text.to_owned()) }
+    };
+    let plain = |text: &str| {
+        let odd = text.starts_with('-') || text.contains(['\n', '\r', '<', '>', '\0']);
+        if odd { Err(format!("`{text}` cannot be used here")) } else { Ok(text.to_owned()) }
+    };
+    let branch = |text: &str| {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+        let bad = text.starts_with(['-', '/', '.']) || text.contains("..") || !text.chars().all(good);
+        if bad { Err(format!("`{text}` is not a branch name")) } else { Ok(text.to_owned()) }
+    };
+    let settings = GitSettings {
+        branch: map.or("branch", "main".to_owned(), branch),
+        path: map.or("path", "routes.yaml".to_owned(), relative),
+        mode: map
+            .get("mode")
+            .and_then(|field| field.word(&[("push", GitMode::Push), ("off", GitMode::Off)]))
+            .unwrap_or_default(),
+        author_name: map.or("author_name", "Coalmine".to_owned(), plain),
+        author_email: map.or("author_email", "coalmine@localhost".to_owned(), plain),
+        ssh_key: path_of(&map, "ssh_key"),
+        known_hosts: path_of(&map, "known_hosts"),
+        token_file: path_of(&map, "token_file"),
+        username: map.or("username", "coalmine".to_owned(), plain),
+        signing_key: path_of(&map, "signing_key"),
+        timeout: map.or("timeout", Duration::from_secs(30), positive),
+        remote: remote.unwrap_or_default(),
+    };
+    map.done();
+    Some(settings).filter(|settings| !settings.remote.is_empty())
+}
+
+/// A remote without a secret in it.
+fn remote(text: &str) -> Result<String, String> {
+    if text.starts_with('-') || text.chars().any(char::is_whitespace) {
+        return Err("this is not a Git remote".to_owned());
+    }
+    let user = text.split_once("://").and_then(|(_, rest)| Some(rest.split('/').next()?.rsplit_once('@')?.0));
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err("a password stands in the remote; put it in a file and name that as `token_file`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn drain(field: &Field<'_>, base: DrainSettings) -> Option<DrainSettings> {
+    let map = field.map()?;
+    let settings = DrainSettings {
+        lame_duck: map.or("lame_duck", base.lame_duck, units::duration),
+        limit: map.or("limit", base.limit, units::duration),
+    };
+    map.done();
+    Some(settings)
+}
+
+fn judge(field: &Field<'_>) -> Option<Duration> {
+    let map = field.map()?;
+    let interval = map.or("interval", Settings::default().judge_interval, positive);
+    map.done();
+    Some(interval)
+}
+
+fn log(field: &Field<'_>, base: &LogSettings) -> Option<LogSettings> {
+    let map = field.map()?;
+    let json = map.get("format").and_then(|field| field.word(&[("json", true), ("pretty", false)]));
+    let settings = LogSettings {
+        json: json.unwrap_or(base.json),
+        level: text_of(&map, "level").unwrap_or_else(|| base.level.clone()),
+    };
+    map.done();
+    Some(settings)
+}
+
+fn connections(field: &Field<'_>, base: ConnectionSettings) -> Option<ConnectionSettings> {
+    let map = field.map()?;
+    let settings = ConnectionSettings {
+        max: map.or("max", base.max, at_least_one(10_000_000)),
+        header_read: map.or("header_read", base.header_read, positive),
+        backend_idle: map.or("backend_idle", base.backend_idle, positive),
+    };
+    map.done();
+    Some(settings)
+}

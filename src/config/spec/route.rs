@@ -1,0 +1,315 @@
+//! One route of the file, and its variants.
+
+use super::{Rest, RouteSpec, VariantSpec, policy};
+use crate::{
+    config::{
+        fields::{Field, Place, Said, whole, yes_or_no},
+        units,
+    },
+    core::{
+        name::{NameError, RouteName, VariantName},
+        plan::RollbackKind,
+        route::{
+            Expose, FallbackPolicy, HeaderMatch, Limits, Match, PathMatch, Protocol, Sticky, Timeouts,
+        },
+        variant::{Backend, ModelRef, Role},
+    },
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::time::Duration;
+
+/// Largest body that is kept for sending again.
+const REPLAY_BYTES: usize = 256 * 1024;
+const IN_FLIGHT_MAX: u64 = 1_000_000;
+const BODY_BYTES_MAX: u64 = 1 << 40;
+
+impl RouteSpec {
+    pub(super) fn read(field: &Field<'_>) -> Option<Self> {
+        let map = field.map()?;
+        let name = map.need("name", "every route has a name").and_then(|f| f.said(name(RouteName::new)));
+        let matches = map.need("match", "such as `match: { path: /v2/models/digits }`");
+        let matches = matches.and_then(|f| Some(Said { value: read_match(&f)?, place: f.place() }));
+        let variants = map.need("variants", "list at least one variant with `role: stable`");
+        let items = variants.as_ref().map(Field::items).unwrap_or_default();
+        let read: Vec<VariantSpec> = items.iter().filter_map(VariantSpec::read).collect();
+        let fallback = map.get("fallback");
+        let fallback_to = fallback.as_ref().and_then(fallback_to);
+        let rest = Rest {
+            protocol: protocol(&map),
+            sticky: map.get("sticky").and_then(|f| sticky(&f)),
+            pin: map.or("pin", false, yes_or_no),
+            expose: map.get("expose").map_or(Expose { variant: true, ticket: true }, |f| expose(&f)),
+            fallback: read_fallback(fallback.as_ref()),
+            timeouts: map.get("timeouts").and_then(|f| timeouts(&f)).unwrap_or(TIMEOUTS),
+            limits: map.get("limits").and_then(|f| limits(&f)).unwrap_or(LIMITS),
+            plan: map.get("plan").and_then(|f| policy::plan(&f)),
+            policy: map.get("judge").and_then(|f| policy::policy(&f)).unwrap_or_default(),
+            rollback: map.get("rollback").and_then(|f| rollback(&f)).unwrap_or_default(),
+        };
+        // Only now: whatever was not asked for by here is unknown, also in a route that cannot be used.
+        map.done();
+        Some(Self {
+            variants_whole: read.len() == items.len() && variants.is_some(),
+            variants: read,
+            variants_place: variants.map_or_else(Place::default, |f| f.place()),
+            fallback_to,
+            canonical: field.node().canonical(),
+            name: name?,
+            matches: matches?,
+            rest,
+        })
+    }
+}
+
+fn name<T>(parse: impl Fn(&str) -> Result<T, NameError>) -> impl Fn(&str) -> Result<T, String> {
+    move |text| parse(text).map_err(|error| format!("`{text}`: {error}"))
+}
+
+impl VariantSpec {
+    fn read(field: &Field<'_>) -> Option<Self> {
+        let map = field.map()?;
+        let name = map.need("name", "every variant has a name").and_then(|f| f.said(name(VariantName::new)));
+        let role = map.need("role", "stable, canary, previous, rejected or shadow");
+        let role = role.and_then(|f| Some(Said { value: f.word(ROLES)?, place: f.place() }));
+        let weight = map.need("weight", "its share in per cent; 0 is a weight too");
+        let weight = weight.and_then(|f| f.said(units::weight));
+        let url = map.need("url", "where it is served, such as http://digits-v1.models.svc:8080");
+        let backend = url.as_ref().and_then(|f| Some((f.parse(backend)?, f.text()?.to_owned())));
+        let model = map.get("model").and_then(|f| model(&f)).unwrap_or_default();
+        map.done();
+        let (backend, url) = backend?;
+        Some(Self { name: name?, role: role?, weight: weight?, backend, url, model })
+    }
+}
+
+const ROLES: &[(&str, Role)] = &[
+    ("stable", Role::Stable),
+    ("canary", Role::Canary),
+    ("previous", Role::Previous),
+    ("rejected", Role::Rejected),
+    ("shadow", Role::Shadow),
+];
+
+/// `http://host:port`: no path, no user, no query; the port is 80 if it is missing.
+fn backend(url: &str) -> Result<Backend, String> {
+    let bad = |why: &str| format!("`{url}` is not a backend: {why}; write http://host:port");
+    let rest = match url.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", _)) => return Err(bad("TLS to backends is not there yet")),
+        Some((scheme, _)) => return Err(bad(&format!("the scheme `{scheme}` is not known"))),
+        None => return Err(bad("the scheme is missing")),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '@']) {
+        return Err(bad("only host and port may stand in it"));
+    }
+    let authority: http::uri::Authority = rest.parse().map_err(|_| bad("host or port is not valid"))?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let port = match authority.port() {
+        Some(port) => port.as_u16(),
+        None if rest.ends_with(':') => return Err(bad("the port is empty")),
+        None => 80,
+    };
+    if host.is_empty() || port == 0 {
+        return Err(bad("host or port is empty"));
+    }
+    Ok(Backend { host: host.into(), port })
+}
+
+fn model(field: &Field<'_>) -> Option<ModelRef> {
+    let map = field.map()?;
+    let text = |key| map.get(key).and_then(|f| f.text()).map(Into::into);
+    let model = ModelRef { version: text("version"), uri: text("uri"), digest: text("digest") };
+    map.done();
+    Some(model)
+}
+
+fn read_match(field: &Field<'_>) -> Option<Match> {
+    let map = field.map()?;
+    let path = map.get("path").and_then(|f| f.parse(path).map(PathMatch::Prefix));
+    let exact = map.get("exact");
+    if let Some(field) = exact.as_ref().filter(|_| path.is_some()) {
+        field.wrong("`path` and `exact` exclude one another", "`path` is a prefix; keep one of them");
+    }
+    let exact = exact.and_then(|f| f.parse(self::path).map(PathMatch::Exact));
+    if exact.is_none() && path.is_none() && map.get("path").is_none() && map.get("exact").is_none() {
+        field.wrong("a match needs `path` or `exact`", "`path: /` catches everything");
+    }
+    let host = map.get("host").and_then(|f| f.parse(host));
+    let headers = map.get("headers").map(|f| headers(&f)).unwrap_or_default();
+    map.done();
+    Some(Match { host, path: exact.or(path)?, headers })
+}
+
+fn path(text: &str) -> Result<Box<str>, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains(['?', '#']);
+    if text.starts_with('/') && plain {
+        Ok(text.into())
+    } else {
+        Err(format!("`{text}` is not a path; it begins with `/` and holds neither spaces nor `?` nor `#`"))
+    }
+}
+
+fn host(text: &str) -> Result<Box<str>, String> {
+    let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    if good { Ok(text.to_ascii_lowercase().into()) } else { Err(format!("`{text}` is not a host name without port")) }
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is not a header name"))
+}
+
+fn headers(field: &Field<'_>) -> Vec<HeaderMatch> {
+    let read = |(key, value): (&str, Field<'_>)| {
+        let name = header_name(key).map_err(|what| value.wrong(what, "")).ok()?;
+        let wanted = value.parse(|text| HeaderValue::from_str(text).map_err(|_| format!("`{text}` is not a header value")))?;
+        Some(HeaderMatch { name, value: (wanted != "*").then_some(wanted) })
+    };
+    field.free_entries().into_iter().filter_map(read).collect()
+}
+
+fn protocol(map: &crate::config::fields::Map<'_>) -> Protocol {
+    let pointer = map.get("prediction");
+    let named = map.get("protocol").and_then(|f| {
+        f.word(&[("v2", 0), ("v1", 1), ("mlflow", 2), ("openai", 3), ("raw", 4)])
+    });
+    if let Some(field) = pointer.as_ref().filter(|_| named.is_some_and(|n| n != 4)) {
+        field.wrong("`prediction` is for `protocol: raw`", "the other protocols say where the prediction sits");
+    }
+    match named {
+        Some(0) => Protocol::V2,
+        Some(1) => Protocol::V1,
+        Some(2) => Protocol::Mlflow,
+        Some(3) => Protocol::OpenAi,
+        _ => Protocol::Raw { prediction: pointer.and_then(|f| f.parse(json_pointer)) },
+    }
+}
+
+/// RFC 6901.
+fn json_pointer(text: &str) -> Result<Box<[Box<str>]>, String> {
+    let rest = text.strip_prefix('/').ok_or_else(|| format!("`{text}` is not a JSON pointer; it begins with `/`"))?;
+    Ok(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~").into()).collect())
+}
+
+fn sticky(field: &Field<'_>) -> Option<Sticky> {
+    let map = field.map()?;
+    let header = map.need("header", "the field that names the user").and_then(|f| f.parse(header_name));
+    map.done();
+    Some(Sticky { header: header? })
+}
+
+fn expose(field: &Field<'_>) -> Expose {
+    let all = Expose { variant: true, ticket: true };
+    let Some(map) = field.map() else { return all };
+    let expose = Expose { variant: map.or("variant", true, yes_or_no), ticket: map.or("ticket", true, yes_or_no) };
+    map.done();
+    expose
+}
+
+fn fallback_to(field: &Field<'_>) -> Option<Said<String>> {
+    let entry = field.node().entry("to")?;
+    let place = Place { path: format!("{}.to", field.place().path), span: entry.value.span.clone() };
+    Some(Said { value: entry.value.text()?.to_owned(), place })
+}
+
+/// Missing: only what was never sent is sent again, to stable. `off`: never.
+fn read_fallback(field: Option<&Field<'_>>) -> Option<FallbackPolicy> {
+    let base = FallbackPolicy { connect: true, replay_bytes_max: REPLAY_BYTES, ..FallbackPolicy::default() };
+    let Some(field) = field else { return Some(base) };
+    if field.is_off() {
+        return None;
+    }
+    let map = field.map()?;
+    let mut policy = FallbackPolicy { connect: false, ..base };
+    let _ = map.get("to");
+    for item in map.need("when", "such as [connect, timeout, \"502\"]").map(|f| f.items()).unwrap_or_default() {
+        match item.text() {
+            Some("connect") => policy.connect = true,
+            Some("timeout") => policy.timeout = true,
+            Some("reset") => policy.reset = true,
+            Some(code) => policy.statuses.extend(item_status(&item, code)),
+            None => {}
+        }
+    }
+    policy.replay_bytes_max = map
+        .get("replay_body")
+        .and_then(|f| f.parse(units::size))
+        .map_or(REPLAY_BYTES, |bytes| usize::try_from(bytes.min(64 << 20)).unwrap_or(REPLAY_BYTES));
+    map.done();
+    Some(policy)
+}
+
+fn item_status(item: &Field<'_>, code: &str) -> Option<StatusCode> {
+    let status = code.parse::<u16>().ok().filter(|code| (500..600).contains(code));
+    let status = status.and_then(|code| StatusCode::from_u16(code).ok());
+    if status.is_none() {
+        item.wrong(format!("`{code}` is not known here"), "connect, timeout, reset, or a status from 500 to 599");
+    }
+    status
+}
+
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    first_byte: Duration::from_secs(30),
+    idle: Duration::from_secs(60),
+    total: Duration::from_secs(120),
+};
+
+fn timeouts(field: &Field<'_>) -> Option<Timeouts> {
+    let map = field.map()?;
+    let positive = |text: &str| match units::duration(text)? {
+        Duration::ZERO => Err("a time limit of zero lets nothing through".to_owned()),
+        some => Ok(some),
+    };
+    let timeouts = Timeouts {
+        connect: map.or("connect", TIMEOUTS.connect, positive),
+        first_byte: map.or("first_byte", TIMEOUTS.first_byte, positive),
+        idle: map.or("idle", TIMEOUTS.idle, positive),
+        total: map.or("total", TIMEOUTS.total, positive),
+    };
+    if timeouts.total < timeouts.first_byte {
+        field.warn("`total` is shorter than `first_byte`", "`total` will always strike first");
+    }
+    map.done();
+    Some(timeouts)
+}
+
+const LIMITS: Limits = Limits {
+    in_flight: 512,
+    queue: 256,
+    queue_wait: Duration::from_millis(500),
+    request_body_bytes: 64 << 20,
+};
+
+fn limits(field: &Field<'_>) -> Option<Limits> {
+    let map = field.map()?;
+    let count = |text: &str| whole(IN_FLIGHT_MAX)(text).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let at_least_one = |text: &str| match count(text)? {
+        0 => Err("at least 1 request must be let through".to_owned()),
+        some => Ok(some),
+    };
+    let bytes = |text: &str| units::size(text).map(|bytes| bytes.min(BODY_BYTES_MAX));
+    let limits = Limits {
+        in_flight: map.or("in_flight", LIMITS.in_flight, at_least_one),
+        queue: map.or("queue", LIMITS.queue, count),
+        queue_wait: map.or("queue_wait", LIMITS.queue_wait, units::duration),
+        request_body_bytes: map.or("request_body", LIMITS.request_body_bytes, bytes),
+    };
+    map.done();
+    Some(limits)
+}
+
+fn rollback(field: &Field<'_>) -> Option<RollbackKind> {
+    let map = field.map()?;
+    let kind = map.need("kind", "such as weights").and_then(|f| {
+        match f.text()? {
+            "revert" | "last_good" => {
+                f.wrong("this kind is not there yet", "use `weights`");
+                None
+            }
+            _ => f.word(&[("weights", RollbackKind::Weights)]),
+        }
+    });
+    map.done();
+    kind
+}
