@@ -4,6 +4,7 @@ pub mod clock;
 pub mod git;
 pub mod inbox;
 pub mod listener;
+pub mod meters;
 pub mod metrics;
 pub mod pool;
 pub mod source;

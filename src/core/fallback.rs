@@ -1,1 +1,76 @@
-//! Stub.
+//! Where a request goes after its variant failed it: to stable once, or nowhere. Pure; asked before the first byte has
+//! gone to the caller.
+
+use super::{route::FallbackPolicy, tally::Outcome};
+use http::StatusCode;
+
+/// How an attempt failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Whose doing, and what.
+    pub outcome: Outcome,
+    /// The status, if the backend answered.
+    pub status: Option<StatusCode>,
+    /// Whether the request, body and all, can be sent again.
+    pub replayable: bool,
+}
+
+/// Whether `failure` of a variant that is not stable is to be answered by stable.
+#[must_use]
+pub fn to_stable(policy: Option<&FallbackPolicy>, failure: Failure) -> bool {
+    let Some(policy) = policy.filter(|_| failure.replayable) else {
+        return false;
+    };
+    match failure.outcome {
+        Outcome::BackendConnect => policy.connect,
+        Outcome::BackendTimeout => policy.timeout,
+        Outcome::BackendReset | Outcome::BackendMalformed => policy.reset,
+        Outcome::BackendStatus => failure.status.is_some_and(|status| policy.statuses.contains(&status)),
+        Outcome::Ok | Outcome::ClientGone | Outcome::ClientBad | Outcome::Proxy => false,
+    }
+}
+
+/// Whether a policy can ask for a request that was sent already: then its body is kept while it is sent.
+#[must_use]
+pub fn needs_replay(policy: Option<&FallbackPolicy>) -> bool {
+    policy.is_some_and(|policy| policy.timeout || policy.reset || !policy.statuses.is_empty())
+}
+
+/// Resends that may run beside `active` requests: a fifth of them, and three in any case, so that a backend in trouble is not
+/// hit twice as hard.
+#[must_use]
+pub fn resend_allowed(active: usize, resending: usize) -> bool {
+    resending < (active / 5).max(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_policy_names_and_only_if_it_can_be_sent_again() {
+        let policy = FallbackPolicy {
+            connect: true,
+            statuses: vec![StatusCode::BAD_GATEWAY],
+            ..FallbackPolicy::default()
+        };
+        let check = |outcome, status: Option<StatusCode>, replayable, wanted| {
+            let failure = Failure { outcome, status, replayable };
+            assert_eq!(to_stable(Some(&policy), failure), wanted, "{failure:?}");
+            assert!(!to_stable(None, failure));
+        };
+        check(Outcome::BackendConnect, None, true, true);
+        check(Outcome::BackendConnect, None, false, false);
+        check(Outcome::BackendTimeout, None, true, false);
+        check(Outcome::BackendStatus, Some(StatusCode::BAD_GATEWAY), true, true);
+        check(Outcome::BackendStatus, Some(StatusCode::INTERNAL_SERVER_ERROR), true, false);
+        check(Outcome::ClientBad, None, true, false);
+        check(Outcome::Proxy, None, true, false);
+    }
+
+    #[test]
+    fn resends_stay_within_their_budget() {
+        assert!(resend_allowed(0, 2) && !resend_allowed(0, 3));
+        assert!(resend_allowed(100, 19) && !resend_allowed(100, 20));
+    }
+}

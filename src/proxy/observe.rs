@@ -1,0 +1,125 @@
+//! One request's entry in the books: begun once, ended once, however it ends.
+
+use super::connections::World;
+use crate::core::tally::{Outcome, VariantCells};
+use http::StatusCode;
+use std::rc::Rc;
+use tokio::time::{Duration, Instant};
+
+/// Where a request is counted. Dropped without an end, it was the caller who left.
+#[derive(Debug)]
+pub(super) struct Observation {
+    world: Rc<World>,
+    route: usize,
+    variant: usize,
+    thread: usize,
+    started: Instant,
+    pinned: bool,
+    /// How the drawn variant failed, if stable answered for it.
+    failed: Option<Outcome>,
+    ended: bool,
+}
+
+impl Observation {
+    /// Counts a request that was drawn for (or pinned to) a variant.
+    pub(super) fn begin(
+        world: Rc<World>,
+        (route, variant): (usize, usize),
+        thread: usize,
+        started: Instant,
+        pinned: bool,
+    ) -> Self {
+        let observation = Self { world, route, variant, thread, started, pinned, failed: None, ended: false };
+        if let Some(cells) = observation.cells(variant) {
+            cells.begun.add(1);
+            if pinned { cells.pinned.add(1) } else { cells.assigned.add(1) }
+        }
+        observation
+    }
+
+    fn cells(&self, variant: usize) -> Option<&VariantCells> {
+        self.world.live.board.cells(self.route, variant, self.thread)
+    }
+
+    /// The drawn variant failed, and `stable` answers instead.
+    pub(super) fn saved_by(&mut self, stable: usize, outcome: Outcome) {
+        self.failed = Some(outcome);
+        if self.pinned {
+            return;
+        }
+        if let Some(cells) = self.cells(self.variant) {
+            cells.saved_by_fallback.add(1);
+        }
+        if let Some(cells) = self.cells(stable) {
+            cells.fallbacks_served.add(1);
+        }
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn first_byte(&self) {
+        if !self.pinned
+            && self.failed.is_none()
+            && let Some(cells) = self.cells(self.variant)
+        {
+            cells.first_byte.observe_us(micros(self.started.elapsed()));
+        }
+    }
+
+    /// The status that the caller gets.
+    pub(super) fn status(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(cell) = self.cells(self.variant).and_then(|cells| cells.status_classes.get(class)) {
+            cell.add(1);
+        }
+    }
+
+    /// Bytes of the request that went to the backend.
+    pub(super) fn bytes_in(&self, bytes: u64) {
+        if let Some(cells) = self.cells(self.variant) {
+            cells.bytes_in.add(bytes);
+        }
+    }
+
+    /// Bytes of the answer that went to the caller.
+    pub(super) fn bytes_out(&self, bytes: u64) {
+        if let Some(cells) = self.cells(self.variant) {
+            cells.bytes_out.add(bytes);
+        }
+    }
+
+    /// Time since the request's head was there.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// It is over. `latency` is what a success took, without the caller's own slowness.
+    pub(super) fn end(mut self, outcome: Outcome, latency: Duration) {
+        self.close(self.failed.unwrap_or(outcome), latency);
+    }
+
+    fn close(&mut self, outcome: Outcome, latency: Duration) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let Some(cells) = self.cells(self.variant) else { return };
+        cells.ended.add(1);
+        if self.pinned {
+            return;
+        }
+        cells.outcome(outcome).add(1);
+        if outcome == Outcome::Ok {
+            cells.latency.observe_us(micros(latency));
+        }
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let outcome = self.failed.unwrap_or(Outcome::ClientGone);
+        self.close(outcome, Duration::ZERO);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
