@@ -1,10 +1,6 @@
 //! What changed between two snapshots, in words a person reads: one short line per change.
 
-use crate::core::{
-    route::Route,
-    snapshot::Snapshot,
-    variant::Variant,
-};
+use crate::core::{route::Route, snapshot::Snapshot, variant::Variant};
 
 /// The changes from `old` to `new`; empty if nothing that matters to traffic or releases changed.
 #[must_use]
@@ -35,8 +31,17 @@ fn changes(before: &Route, after: &Route) -> Vec<String> {
     for variant in &after.variants {
         let earlier = before.position(variant.name.as_str()).and_then(|at| before.variant(at));
         match earlier {
-            None => lines.push(format!("{name}: variant {} added as {} with {}", variant.name, variant.role.as_str(), variant.said)),
-            Some(earlier) => lines.extend(moves(earlier, variant).into_iter().map(|line| format!("{name}: {line}"))),
+            None => lines.push(format!(
+                "{name}: variant {} added as {} with {}",
+                variant.name,
+                variant.role.as_str(),
+                variant.said
+            )),
+            Some(earlier) => lines.extend(
+                moves(earlier, variant)
+                    .into_iter()
+                    .map(|line| format!("{name}: {line}")),
+            ),
         }
     }
     if lines.is_empty() && before != after {
@@ -52,11 +57,22 @@ fn moves(before: &Variant, after: &Variant) -> Vec<String> {
         lines.push(format!("{name} {} -> {}", before.role.as_str(), after.role.as_str()));
     }
     if before.effective != after.effective {
-        let clamped = if after.effective < after.said { format!(" (clamped, the file says {})", after.said) } else { String::new() };
-        lines.push(format!("{name} weight {} -> {}{clamped}", before.effective, after.effective));
+        let clamped = if after.effective < after.said {
+            format!(" (clamped, the file says {})", after.said)
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "{name} weight {} -> {}{clamped}",
+            before.effective, after.effective
+        ));
     }
     if before.backend != after.backend {
-        lines.push(format!("{name} backend {} -> {}", before.backend.authority(), after.backend.authority()));
+        lines.push(format!(
+            "{name} backend {} -> {}",
+            before.backend.authority(),
+            after.backend.authority()
+        ));
     }
     if before.artefact != after.artefact {
         lines.push(format!("{name} model {} -> {}", before.artefact, after.artefact));

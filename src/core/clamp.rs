@@ -74,22 +74,10 @@ mod tests {
             assert_eq!(effective(&variants), wanted);
         };
         let (stable, canary, previous) = (Role::Stable, Role::Canary, Role::Previous);
-        check(
-            &[(stable, 9000, false), (canary, 1000, false)],
-            Some(&[9000, 1000]),
-        );
-        check(
-            &[(stable, 9000, false), (canary, 1000, true)],
-            Some(&[10_000, 0]),
-        );
-        check(
-            &[(stable, 9500, true), (previous, 500, false)],
-            Some(&[0, 10_000]),
-        );
+        check(&[(stable, 9000, false), (canary, 1000, false)], Some(&[9000, 1000]));
+        check(&[(stable, 9000, false), (canary, 1000, true)], Some(&[10_000, 0]));
+        check(&[(stable, 9500, true), (previous, 500, false)], Some(&[0, 10_000]));
         check(&[(stable, 9000, true), (canary, 1000, true)], None);
-        check(
-            &[(stable, 10_000, false), (canary, 0, true)],
-            Some(&[10_000, 0]),
-        );
+        check(&[(stable, 10_000, false), (canary, 0, true)], Some(&[10_000, 0]));
     }
 }

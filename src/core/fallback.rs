@@ -55,7 +55,11 @@ mod tests {
             ..FallbackPolicy::default()
         };
         let check = |outcome, status: Option<StatusCode>, replayable, wanted| {
-            let failure = Failure { outcome, status, replayable };
+            let failure = Failure {
+                outcome,
+                status,
+                replayable,
+            };
             assert_eq!(to_stable(Some(&policy), failure), wanted, "{failure:?}");
             assert!(!to_stable(None, failure));
         };
@@ -63,7 +67,12 @@ mod tests {
         check(Outcome::BackendConnect, None, false, false);
         check(Outcome::BackendTimeout, None, true, false);
         check(Outcome::BackendStatus, Some(StatusCode::BAD_GATEWAY), true, true);
-        check(Outcome::BackendStatus, Some(StatusCode::INTERNAL_SERVER_ERROR), true, false);
+        check(
+            Outcome::BackendStatus,
+            Some(StatusCode::INTERNAL_SERVER_ERROR),
+            true,
+            false,
+        );
         check(Outcome::ClientBad, None, true, false);
         check(Outcome::Proxy, None, true, false);
     }

@@ -3,6 +3,8 @@
 //! The method is `judge.md` sections 5.1-5.5: any-time valid e-processes that need only counts per block, so that verdicts
 //! may be looked at every second, counts of several replicas may be added before they are judged, and nothing depends on a clock.
 
+pub mod trial;
+
 use super::{
     name::{ReleaseKey, RouteName},
     now::Now,
@@ -204,8 +206,6 @@ pub enum Reason {
     SplitMismatch,
     /// Stable is in trouble itself.
     StableUnhealthy,
-    /// Labels come for one variant and not for the other.
-    Skewed,
     /// Every other signal has passed; labels are missing.
     LabelStarved,
 }
@@ -220,7 +220,6 @@ impl Reason {
             Self::Overlap => "overlap",
             Self::SplitMismatch => "split_mismatch",
             Self::StableUnhealthy => "stable_unhealthy",
-            Self::Skewed => "skewed",
             Self::LabelStarved => "label_starved",
         }
     }

@@ -236,20 +236,11 @@ impl RouteTable {
 
     /// The best route for a request and its position: `host` without port, `path` as it came.
     #[must_use]
-    pub fn find(
-        &self,
-        host: &str,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Option<(usize, &Arc<Route>)> {
-        let caught = self
-            .routes
-            .iter()
-            .enumerate()
-            .filter_map(|(position, route)| {
-                let precedence = route.matches.catches(host, path, headers)?;
-                Some((precedence, Reverse(position)))
-            });
+    pub fn find(&self, host: &str, path: &str, headers: &HeaderMap) -> Option<(usize, &Arc<Route>)> {
+        let caught = self.routes.iter().enumerate().filter_map(|(position, route)| {
+            let precedence = route.matches.catches(host, path, headers)?;
+            Some((precedence, Reverse(position)))
+        });
         let (_, Reverse(position)) = caught.max()?;
         Some((position, self.routes.get(position)?))
     }

@@ -70,10 +70,7 @@ pub struct Draw(u16);
 impl Draw {
     /// A draw from uniform 64 bits. The bias is below 10,000 / 2^64.
     #[must_use]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the product's high half is below 10,000"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "the product's high half is below 10,000")]
     pub fn from_bits(bits: u64) -> Self {
         Self(((u128::from(bits) * u128::from(WHOLE)) >> 64) as u16)
     }
@@ -81,11 +78,7 @@ impl Draw {
     /// The draw of a sticky key: the same on every replica and after every restart, reshuffled by a new release.
     #[must_use]
     pub fn sticky(route: &RouteName, release: ReleaseKey, key: &[u8]) -> Self {
-        Self::from_bits(siphash(&[
-            route.as_str().as_bytes(),
-            &release.0.to_le_bytes(),
-            key,
-        ]))
+        Self::from_bits(siphash(&[route.as_str().as_bytes(), &release.0.to_le_bytes(), key]))
     }
 
     /// The number itself, 0..10,000.
@@ -150,10 +143,7 @@ impl Split {
     pub fn pick(&self, draw: Draw) -> usize {
         let hit = self.bounds.iter().find(|(end, _)| draw.0 < *end);
         // The bounds end at 10,000 and a draw is below that, so there always is a hit.
-        usize::from(
-            hit.or(self.bounds.last())
-                .map_or(0, |(_, position)| *position),
-        )
+        usize::from(hit.or(self.bounds.last()).map_or(0, |(_, position)| *position))
     }
 }
 
@@ -203,10 +193,7 @@ mod tests {
                 assert_eq!(quarter.pick(draw), 0, "user {user} was thrown back");
             }
         }
-        assert!(
-            (1_850..2_150).contains(&inside),
-            "{inside} of 20000 users at 10 %"
-        );
+        assert!((1_850..2_150).contains(&inside), "{inside} of 20000 users at 10 %");
     }
 
     #[test]
@@ -222,9 +209,7 @@ mod tests {
 
     #[test]
     fn weights_are_written_as_in_the_file() {
-        let written: Vec<_> = [0, 25, 50, 1000, 1250, 10_000]
-            .map(|w| Weight(w).to_string())
-            .into();
+        let written: Vec<_> = [0, 25, 50, 1000, 1250, 10_000].map(|w| Weight(w).to_string()).into();
         assert_eq!(written, ["0", "0.25", "0.5", "10", "12.5", "100"]);
     }
 }

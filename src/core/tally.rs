@@ -51,10 +51,7 @@ impl Default for HistogramCells {
 
 impl HistogramCells {
     /// Counts one latency in microseconds.
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "microseconds stay far below 2^53"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "microseconds stay far below 2^53")]
     pub fn observe_us(&self, us: u64) {
         if let Some(count) = self.counts.get(slot(bucket_of_ms(us as f64 / 1000.0))) {
             count.add(1);
@@ -248,10 +245,7 @@ impl Reading {
     #[must_use]
     pub fn errors(&self) -> u64 {
         let pairs = Outcome::ALL.iter().zip(&self.outcomes);
-        pairs
-            .filter(|(o, _)| o.is_backend_fault())
-            .map(|(_, n)| n)
-            .sum()
+        pairs.filter(|(o, _)| o.is_backend_fault()).map(|(_, n)| n).sum()
     }
 }
 
@@ -310,22 +304,16 @@ impl Board {
     #[must_use]
     pub fn next(&self, snapshot: &Snapshot, threads: usize) -> Self {
         let kept = |route: &RouteName, variant: &VariantName, artefact: &Artefact| {
-            self.routes.iter().flatten().find(|tally| {
-                tally.route == *route && tally.variant == *variant && tally.artefact == *artefact
-            })
+            self.routes
+                .iter()
+                .flatten()
+                .find(|tally| tally.route == *route && tally.variant == *variant && tally.artefact == *artefact)
         };
         let tallies = |route: &Route| {
             let one = |v: &Variant| {
                 kept(&route.name, &v.name, &v.artefact)
                     .cloned()
-                    .unwrap_or_else(|| {
-                        Arc::new(VariantTally::new(
-                            &route.name,
-                            &v.name,
-                            &v.artefact,
-                            threads,
-                        ))
-                    })
+                    .unwrap_or_else(|| Arc::new(VariantTally::new(&route.name, &v.name, &v.artefact, threads)))
             };
             route.variants.iter().map(one).collect()
         };

@@ -106,9 +106,7 @@ pub enum TicketError {
     #[error("this is not a ticket; send the value of the x-coalmine-ticket header as it came")]
     Malformed,
     /// The shape is right and the signature is not.
-    #[error(
-        "the ticket's signature is wrong; was it issued by a replica with the same ticket key?"
-    )]
+    #[error("the ticket's signature is wrong; was it issued by a replica with the same ticket key?")]
     Forged,
 }
 
@@ -147,16 +145,9 @@ impl Ticket {
         if text.len() > TICKET_CHARS_MAX {
             return Err(TicketError::Malformed);
         }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| TicketError::Malformed)?;
-        let body_bytes = bytes
-            .len()
-            .checked_sub(MAC_BYTES)
-            .ok_or(TicketError::Malformed)?;
-        let (body, mac) = bytes
-            .split_at_checked(body_bytes)
-            .ok_or(TicketError::Malformed)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TicketError::Malformed)?;
+        let body_bytes = bytes.len().checked_sub(MAC_BYTES).ok_or(TicketError::Malformed)?;
+        let (body, mac) = bytes.split_at_checked(body_bytes).ok_or(TicketError::Malformed)?;
         let ticket = Self::parse(body).ok_or(TicketError::Malformed)?;
         key.mac(body)
             .verify_truncated_left(mac)
@@ -204,9 +195,7 @@ fn pull<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
+    bytes.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -267,11 +256,7 @@ mod tests {
             &"A".repeat(TICKET_CHARS_MAX),
             &"A".repeat(100_000),
         ] {
-            assert_eq!(
-                Ticket::open(text, &key),
-                Err(TicketError::Malformed),
-                "{text:.20}"
-            );
+            assert_eq!(Ticket::open(text, &key), Err(TicketError::Malformed), "{text:.20}");
         }
     }
 }

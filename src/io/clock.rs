@@ -1,8 +1,5 @@
 //! The only reader of the clock. Everything else takes `now` as an argument.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "this is the one place that may read the clock"
-)]
+#![allow(clippy::disallowed_methods, reason = "this is the one place that may read the clock")]
 
 use crate::core::now::Now;
 use std::{
@@ -15,9 +12,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The present on both clocks.
 #[must_use]
 pub fn now() -> Now {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now {
         mono_ms: millis(START.elapsed()),
         wall_ms: millis(wall),

@@ -6,12 +6,7 @@ use super::{
     body::RequestBody,
 };
 use crate::{
-    core::{
-        fallback::resend_allowed,
-        snapshot::Live,
-        ticket::TicketKey,
-        variant::Backend,
-    },
+    core::{fallback::resend_allowed, snapshot::Live, ticket::TicketKey, variant::Backend},
     io::{
         listener::{Guarded, accept_pause},
         meters::Meters,

@@ -80,7 +80,12 @@ impl Error {
 
     /// A request that is not sent on.
     pub(super) const fn invalid(what: &'static str) -> Self {
-        Self { outcome: Outcome::ClientBad, status: StatusCode::BAD_REQUEST, what, help: "send one valid HTTP/1.1 request" }
+        Self {
+            outcome: Outcome::ClientBad,
+            status: StatusCode::BAD_REQUEST,
+            what,
+            help: "send one valid HTTP/1.1 request",
+        }
     }
 
     /// The answer, and `close` if nothing more can be read from this connection.
@@ -90,7 +95,10 @@ impl Error {
             error: &'static str,
             help: &'static str,
         }
-        let body = Body { error: self.what, help: self.help };
+        let body = Body {
+            error: self.what,
+            help: self.help,
+        };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = Response::new(Bytes::from(text));
         *response.status_mut() = self.status;

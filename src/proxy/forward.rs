@@ -52,7 +52,15 @@ impl Kept {
 
     /// Whether doing it twice is doing it once (RFC 9110 section 9.2.2).
     fn is_idempotent(&self) -> bool {
-        [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE].contains(&self.head.method)
+        [
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+            Method::TRACE,
+        ]
+        .contains(&self.head.method)
     }
 }
 
@@ -80,7 +88,12 @@ impl Attempt<'_> {
                 Some(kept_alive) => kept_alive,
                 None => match self.connect().await {
                     Ok(fresh) => fresh,
-                    Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)) }),
+                    Err(error) => {
+                        return Err(Failed {
+                            error,
+                            unsent: Some(Box::new(request)),
+                        });
+                    }
                 },
             };
             let reused = connection.reused;
@@ -99,17 +112,26 @@ impl Attempt<'_> {
     }
 
     async fn connect(&self) -> Result<Connection<RequestBody>, Error> {
-        let limit = self.timeouts.connect.min(self.until.saturating_duration_since(Instant::now()));
+        let limit = self
+            .timeouts
+            .connect
+            .min(self.until.saturating_duration_since(Instant::now()));
         self.peer.pool.connect(limit).await.map_err(|_| Error::CONNECT)
     }
 
     /// The request once more, after a reused connection broke without a byte of answer.
     fn again(&self, error: &Error) -> Option<Request<RequestBody>> {
-        let kept = self.kept.filter(|kept| *error == Error::RESET && (self.resend_any || kept.is_idempotent()))?;
+        let kept = self
+            .kept
+            .filter(|kept| *error == Error::RESET && (self.resend_any || kept.is_idempotent()))?;
         self.thread.may_resend().then(|| kept.request())
     }
 
-    async fn exchange(&self, connection: Connection<RequestBody>, request: Request<RequestBody>) -> Result<Answer, Failed> {
+    async fn exchange(
+        &self,
+        connection: Connection<RequestBody>,
+        request: Request<RequestBody>,
+    ) -> Result<Answer, Failed> {
         let mut sender = connection.sender;
         let mut answer = pin!(sender.try_send_request(request));
         let answered = loop {
@@ -141,7 +163,11 @@ impl Attempt<'_> {
 
     /// Who was too slow.
     fn late(&self) -> Error {
-        if self.upload.starving().is_some() { Error::SLOW_BODY } else { Error::TIMEOUT }
+        if self.upload.starving().is_some() {
+            Error::SLOW_BODY
+        } else {
+            Error::TIMEOUT
+        }
     }
 
     /// Reads a small answer to its end.
@@ -154,7 +180,9 @@ impl Attempt<'_> {
                 Ok(Some(Err(_))) => return Err(Failed::new(Error::RESET)),
                 Ok(None) => return Ok(body.freeze()),
                 Ok(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else { continue };
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
                     if body.is_empty() && data.len() >= length {
                         return Ok(data);
                     }
@@ -166,5 +194,9 @@ impl Attempt<'_> {
 }
 
 fn backend_fault(error: &hyper::Error) -> Error {
-    if error.is_parse() { Error::MALFORMED } else { Error::RESET }
+    if error.is_parse() {
+        Error::MALFORMED
+    } else {
+        Error::RESET
+    }
 }

@@ -86,7 +86,10 @@ fn pick(route: &Route, request: &Request<Incoming>, pin: Option<&HeaderValue>) -
     {
         return (variant, true);
     }
-    let key = route.sticky.as_ref().and_then(|sticky| request.headers().get(&sticky.header));
+    let key = route
+        .sticky
+        .as_ref()
+        .and_then(|sticky| request.headers().get(&sticky.header));
     let draw = match key {
         Some(key) => {
             let release = route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key);
@@ -174,7 +177,11 @@ impl Exchange<'_> {
                 Ok((kept.request(), Some(kept)))
             }
             _ => {
-                let body = RequestBody::Stream { incoming, upload: self.upload.clone(), bytes_max };
+                let body = RequestBody::Stream {
+                    incoming,
+                    upload: self.upload.clone(),
+                    bytes_max,
+                };
                 Ok((Request::from_parts(head, body), None))
             }
         }
@@ -187,19 +194,32 @@ impl Exchange<'_> {
         let limit = (Instant::now() + self.route.timeouts.idle).min(self.until);
         match timeout_at(limit, Limited::new(incoming, length).collect()).await {
             Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(error)) => Err(error.downcast_ref::<hyper::Error>().map_or(Error::BAD_BODY, client_fault)),
+            Ok(Err(error)) => Err(error
+                .downcast_ref::<hyper::Error>()
+                .map_or(Error::BAD_BODY, client_fault)),
             Err(_) => Err(Error::SLOW_BODY),
         }
     }
 
     /// One attempt against one variant, up to an answer that is ready to go on.
-    async fn attempt(&self, variant: usize, request: Request<RequestBody>, kept: Option<&Kept>) -> Result<Ready, Failed> {
+    async fn attempt(
+        &self,
+        variant: usize,
+        request: Request<RequestBody>,
+        kept: Option<&Kept>,
+    ) -> Result<Ready, Failed> {
         let Some(peer) = self.world.peer(self.position, variant) else {
-            return Err(Failed { error: Error::NO_ROUTE, unsent: None });
+            return Err(Failed {
+                error: Error::NO_ROUTE,
+                unsent: None,
+            });
         };
         let Some(place) = peer.gate.enter().await else {
             self.thread.meters.refuse(Refusal::Overload);
-            return Err(Failed { error: Error::OVERLOAD, unsent: None });
+            return Err(Failed {
+                error: Error::OVERLOAD,
+                unsent: None,
+            });
         };
         let post = request.method() == Method::POST;
         let attempt = Attempt {
@@ -219,18 +239,31 @@ impl Exchange<'_> {
             Some(length) => {
                 let whole = attempt.collect(incoming, length).await?;
                 peer.pool.put(sender);
-                let told = if head.status.is_success() { predict::find(&self.route.protocol, &whole) } else { Told::Nothing };
+                let told = if head.status.is_success() {
+                    predict::find(&self.route.protocol, &whole)
+                } else {
+                    Told::Nothing
+                };
                 (AnswerBody::Whole(whole), told)
             }
         };
         // Only answers to predictions are expected to be JSON; a page or a metric under the same prefix may be anything.
         let told = if post { told } else { Told::Nothing };
-        Ok(Ready { head, body, variant, place, told })
+        Ok(Ready {
+            head,
+            body,
+            variant,
+            place,
+            told,
+        })
     }
 
     /// The length of an answer that is small enough to be read whole.
     fn small(&self, head: &http::response::Parts, incoming: &Incoming) -> Option<usize> {
-        let length = incoming.size_hint().exact().filter(|length| *length <= SMALL_ANSWER_BYTES)?;
+        let length = incoming
+            .size_hint()
+            .exact()
+            .filter(|length| *length <= SMALL_ANSWER_BYTES)?;
         let json = head
             .headers
             .get(header::CONTENT_TYPE)
@@ -247,7 +280,14 @@ impl Exchange<'_> {
         }
         .map_or((None, false), |(outcome, status)| {
             let unsent = matches!(&first, Err(Failed { unsent: Some(_), .. }));
-            (Some(Failure { outcome, status, replayable: unsent || kept.is_some() }), unsent)
+            (
+                Some(Failure {
+                    outcome,
+                    status,
+                    replayable: unsent || kept.is_some(),
+                }),
+                unsent,
+            )
         });
         let wanted = failure.filter(|failure| {
             self.variant != self.route.stable && !self.pinned && to_stable(self.route.fallback.as_ref(), *failure)
@@ -257,7 +297,12 @@ impl Exchange<'_> {
         match (first, allowed) {
             (Ok(ready), None) => Decision::Answer(Box::new(ready)),
             (Err(failed), None) => Decision::Fail(failed.error),
-            (Err(Failed { unsent: Some(request), .. }), Some(failure)) => Decision::Stable(request, failure.outcome),
+            (
+                Err(Failed {
+                    unsent: Some(request), ..
+                }),
+                Some(failure),
+            ) => Decision::Stable(request, failure.outcome),
             (first, Some(failure)) => match (kept, first) {
                 (Some(kept), _) => Decision::Stable(Box::new(kept.request()), failure.outcome),
                 (None, Ok(ready)) => Decision::Answer(Box::new(ready)),
@@ -267,7 +312,13 @@ impl Exchange<'_> {
     }
 
     fn respond(&self, ready: Ready, observation: Observation) -> Response<ResponseBody> {
-        let Ready { mut head, body, variant, place, told } = ready;
+        let Ready {
+            mut head,
+            body,
+            variant,
+            place,
+            told,
+        } = ready;
         strict::remove_hop_by_hop(&mut head.headers);
         self.expose(&mut head.headers, variant, &told);
         observation.first_byte();
@@ -311,7 +362,9 @@ impl Exchange<'_> {
     fn expose(&self, headers: &mut http::HeaderMap, variant: usize, told: &Told) {
         headers.remove(VARIANT);
         headers.remove(TICKET);
-        let Some(answered) = self.route.variant(variant) else { return };
+        let Some(answered) = self.route.variant(variant) else {
+            return;
+        };
         if self.route.expose.variant
             && let Ok(name) = HeaderValue::from_str(answered.name.as_str())
         {
@@ -327,7 +380,11 @@ impl Exchange<'_> {
         let ticket = Ticket {
             at_ms: clock::now().wall_ms,
             nonce: rand::rng().random(),
-            release: self.route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key),
+            release: self
+                .route
+                .release
+                .as_ref()
+                .map_or(ReleaseKey::default(), |view| view.key),
             route: self.route.name.clone(),
             variant: answered.name.clone(),
             prediction,

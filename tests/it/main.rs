@@ -10,3 +10,4 @@
 )]
 
 mod tidy;
+mod vectors;

@@ -13,10 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("proxy", &["core", "io"]),
     ("control", &["core", "config", "io"]),
     ("admin", &["core", "io"]),
-    (
-        "app",
-        &["core", "config", "io", "proxy", "control", "admin"],
-    ),
+    ("app", &["core", "config", "io", "proxy", "control", "admin"]),
     ("demo", &["core", "app"]),
     ("cli", &["core", "config", "io", "admin", "app", "demo"]),
 ];
@@ -76,10 +73,7 @@ fn a_forbidden_arrow_is_caught() {
     let path = Path::new("src/core/route.rs");
     assert_eq!(check(path, "use crate::io::clock;").len(), 1);
     assert_eq!(check(path, "let x = crate::proxy::serve();").len(), 1);
-    assert_eq!(
-        check(path, "use crate::{core::split, control::judge_loop};").len(),
-        1
-    );
+    assert_eq!(check(path, "use crate::{core::split, control::judge_loop};").len(), 1);
     assert_eq!(check(path, "use tokio::time;").len(), 1);
     assert_eq!(check(path, "use crate::core::split;").len(), 0);
     assert_eq!(
@@ -99,23 +93,13 @@ fn check(path: &Path, code: &str) -> Vec<String> {
     if let Some((_, allowed)) = MAY_IMPORT.iter().find(|(module, _)| *module == here) {
         for there in crate_paths(&code) {
             if there != here && !allowed.contains(&there.as_str()) {
-                problems.push(format!(
-                    "{}: `{here}` may not import `{there}`",
-                    path.display()
-                ));
+                problems.push(format!("{}: `{here}` may not import `{there}`", path.display()));
             }
         }
     }
     if let Some((_, words)) = MAY_NOT_SAY.iter().find(|(module, _)| *module == here) {
-        let excused = |word: &str| {
-            MAY_SAY
-                .iter()
-                .any(|(file, w)| path == Path::new(file) && *w == word)
-        };
-        for word in words
-            .iter()
-            .filter(|word| code.contains(**word) && !excused(word))
-        {
+        let excused = |word: &str| MAY_SAY.iter().any(|(file, w)| path == Path::new(file) && *w == word);
+        for word in words.iter().filter(|word| code.contains(**word) && !excused(word)) {
             problems.push(format!("{}: `{here}` may not say `{word}`", path.display()));
         }
     }
@@ -126,9 +110,7 @@ fn check(path: &Path, code: &str) -> Vec<String> {
 fn crate_paths(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for tail in code.split("crate::").skip(1) {
-        let group = tail
-            .strip_prefix('{')
-            .map(|t| t.split(';').next().unwrap_or(t));
+        let group = tail.strip_prefix('{').map(|t| t.split(';').next().unwrap_or(t));
         let mut depth = 0;
         let mut word = String::new();
         let mut at_start = true;
@@ -163,13 +145,7 @@ fn crate_paths(code: &str) -> Vec<String> {
 
 fn top_module(path: &Path) -> String {
     let relative = path.strip_prefix("src").unwrap();
-    let first = relative
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 

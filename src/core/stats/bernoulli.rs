@@ -39,11 +39,19 @@ pub fn projection(canary: f64, stable: f64, (p_c, p_s): (f64, f64), edge: Edge) 
     for _ in 0..NEWTON_STEPS_MAX {
         let c = r * t + d;
         let f = stable * (t - p_s) / (t * (1.0 - t)) + canary * r * (c - p_c) / (c * (1.0 - c));
-        if f > 0.0 { high = t } else { low = t }
+        if f > 0.0 {
+            high = t
+        } else {
+            low = t
+        }
         let slope = stable * (p_s / (t * t) + (1.0 - p_s) / ((1.0 - t) * (1.0 - t)))
             + canary * r * r * (p_c / (c * c) + (1.0 - p_c) / ((1.0 - c) * (1.0 - c)));
         let newton = t - f / slope;
-        let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
+        let next = if low < newton && newton < high {
+            newton
+        } else {
+            0.5 * (low + high)
+        };
         let done = (next - t).abs() <= 1e-15 * t || next <= low || next >= high;
         t = next;
         if done {
@@ -97,8 +105,15 @@ impl BernoulliRollback {
         let shrunk = (self.past.canary_events + 20.0 * odds_times(at, 2.0)) / (self.past.canary + 20.0);
         let learnt = clip(shrunk.max(at + 1e-6));
         let (edge, bets) = (self.edge, self.past.stable >= STABLE_MIN);
-        let increment = |p_c: f64| if bets { log_increment(block, (p_c, p_s), edge) } else { 0.0 };
-        self.mixture.update(ODDS_GRID.iter().map(|odds| increment(clip(odds_times(at, *odds)))));
+        let increment = |p_c: f64| {
+            if bets {
+                log_increment(block, (p_c, p_s), edge)
+            } else {
+                0.0
+            }
+        };
+        self.mixture
+            .update(ODDS_GRID.iter().map(|odds| increment(clip(odds_times(at, *odds)))));
         self.log_learnt += increment(learnt);
         self.past.add(block);
     }

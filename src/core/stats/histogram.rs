@@ -33,10 +33,7 @@ const BOUNDS: [f64; 16] = [
 /// The bucket of a latency: the smallest i with `ms <= 2^(i/16)`. By exponent and table, exact at the bounds, where
 /// `log2` alone is not. Not limited to the range that is kept.
 #[must_use]
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the exponent is masked to eleven bits"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "the exponent is masked to eleven bits")]
 pub fn bucket_of_ms(ms: f64) -> i32 {
     if ms <= 0.0 || ms.is_nan() {
         return BUCKET_MIN;
@@ -72,6 +69,22 @@ impl Default for Histogram {
     }
 }
 
+impl super::Numbers for Histogram {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts stay far below 2^53 and are never negative"
+    )]
+    fn numbers(&mut self, visit: &mut dyn FnMut(&mut f64)) {
+        for count in &mut self.counts {
+            let mut number = *count as f64;
+            visit(&mut number);
+            *count = number as u64;
+        }
+    }
+}
+
 impl Histogram {
     /// Adds `n` to `bucket`; outside the range kept it goes to the nearest end.
     pub fn add(&mut self, bucket: i32, n: u64) {
@@ -89,9 +102,7 @@ impl Histogram {
 
     /// `(bucket, count)` of every bucket that is not empty, rising.
     pub fn iter(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
-        (BUCKET_MIN..)
-            .zip(self.counts.iter().copied())
-            .filter(|(_, n)| *n > 0)
+        (BUCKET_MIN..).zip(self.counts.iter().copied()).filter(|(_, n)| *n > 0)
     }
 
     /// How many observations there are.
@@ -141,11 +152,7 @@ mod tests {
             let octave = f64::from(bucket.div_euclid(16)).exp2();
             let bound = octave * BOUNDS[usize::try_from(bucket.rem_euclid(16)).unwrap()];
             assert_eq!(bucket_of_ms(bound), bucket, "at {bound}");
-            assert_eq!(
-                bucket_of_ms(bound.next_up()),
-                bucket + 1,
-                "just above {bound}"
-            );
+            assert_eq!(bucket_of_ms(bound.next_up()), bucket + 1, "just above {bound}");
         }
     }
 
@@ -154,10 +161,7 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.add(-400, 1);
         histogram.add(10_000, 2);
-        assert_eq!(
-            histogram.iter().collect::<Vec<_>>(),
-            [(BUCKET_MIN, 1), (BUCKET_MAX, 2)]
-        );
+        assert_eq!(histogram.iter().collect::<Vec<_>>(), [(BUCKET_MIN, 1), (BUCKET_MAX, 2)]);
         assert_eq!(histogram.quantile(0.3), Some(BUCKET_MIN));
         assert_eq!(histogram.quantile(0.99), Some(BUCKET_MAX));
         assert_eq!(Histogram::default().quantile(0.5), None);
@@ -169,9 +173,6 @@ mod tests {
         then.add(3, 10);
         now.add(3, 4);
         now.add(5, 7);
-        assert_eq!(
-            now.minus(&then).iter().collect::<Vec<_>>(),
-            [(3, 4), (5, 7)]
-        );
+        assert_eq!(now.minus(&then).iter().collect::<Vec<_>>(), [(3, 4), (5, 7)]);
     }
 }

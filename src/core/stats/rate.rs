@@ -90,7 +90,8 @@ impl RateRollback {
             return;
         }
         let edge = self.edge;
-        self.mixture.update(self.grid.iter().map(|r| log_increment(block, edge, *r)));
+        self.mixture
+            .update(self.grid.iter().map(|r| log_increment(block, edge, *r)));
         if self.past.stable >= STABLE_MIN {
             self.log_learnt += log_increment(block, edge, self.learnt());
         }
@@ -165,7 +166,11 @@ impl RatePromote {
     /// Natural log of the e-value: 0.5 on an equal canary, 0.3 on what was learnt, 0.2 on the grid.
     #[must_use]
     pub fn log_e(&self) -> f64 {
-        log_mix(&[(0.5, self.log_equal), (0.3, self.log_learnt), (0.2, log_mean(&self.log_grid))])
+        log_mix(&[
+            (0.5, self.log_equal),
+            (0.3, self.log_learnt),
+            (0.2, log_mean(&self.log_grid)),
+        ])
     }
 }
 
