@@ -86,11 +86,7 @@ fn check(path: &PathBuf) -> std::io::Result<Checked> {
     let text = String::from_utf8(fs::read(path)?).map_err(|_| std::io::Error::other("this is not UTF-8 text"))?;
     let read = config::read(&text, &Clamps::default());
     let result = read.map(|(snapshot, warnings)| (snapshot.routes.len(), warnings));
-    Ok(Checked {
-        file: path.display().to_string(),
-        text,
-        result,
-    })
+    Ok(Checked { file: path.display().to_string(), text, result })
 }
 
 impl Checked {
@@ -126,13 +122,9 @@ fn tell_json(checked: &[Checked]) {
             problems: Vec::new(),
             warnings: entries(warnings),
         },
-        Err(problems) => Report {
-            file: one.file.clone(),
-            ok: false,
-            routes: 0,
-            problems: entries(problems),
-            warnings: Vec::new(),
-        },
+        Err(problems) => {
+            Report { file: one.file.clone(), ok: false, routes: 0, problems: entries(problems), warnings: Vec::new() }
+        }
     };
     let reports: Vec<Report> = checked.iter().map(report).collect();
     println!("{}", serde_json::to_string_pretty(&reports).unwrap_or_default());

@@ -25,11 +25,7 @@ pub fn compile(spec: &Spec, clamps: &Clamps) -> Result<(Snapshot, Vec<Warning>),
         list.add(&spec.routes_place, "there is no route", "list at least one");
     }
     twice(spec, &list);
-    let routes: Vec<_> = spec
-        .routes
-        .iter()
-        .filter_map(|spec| route(spec, clamps, &list))
-        .collect();
+    let routes: Vec<_> = spec.routes.iter().filter_map(|spec| route(spec, clamps, &list)).collect();
     let snapshot = Snapshot {
         generation: Generation::default(),
         revision: None,
@@ -37,11 +33,7 @@ pub fn compile(spec: &Spec, clamps: &Clamps) -> Result<(Snapshot, Vec<Warning>),
     };
     let broken = list.any();
     let (problems, warnings) = list.finish();
-    if broken {
-        Err(problems)
-    } else {
-        Ok((snapshot, warnings))
-    }
+    if broken { Err(problems) } else { Ok((snapshot, warnings)) }
 }
 
 /// Two routes of one name, or two that catch the same.
@@ -49,19 +41,11 @@ fn twice(spec: &Spec, list: &Problems) {
     for (i, route) in spec.routes.iter().enumerate() {
         let earlier = spec.routes.get(..i).unwrap_or_default();
         if earlier.iter().any(|other| other.name.value == route.name.value) {
-            list.add(
-                &route.name.place,
-                format!("there are two routes `{}`", route.name.value),
-                "rename one of them",
-            );
+            list.add(&route.name.place, format!("there are two routes `{}`", route.name.value), "rename one of them");
         }
         if let Some(other) = earlier.iter().find(|other| other.matches.value == route.matches.value) {
             let what = format!("route `{}` catches the same requests", other.name.value);
-            list.add(
-                &route.matches.place,
-                what,
-                "the first one would get them all; change one of the two",
-            );
+            list.add(&route.matches.place, what, "the first one would get them all; change one of the two");
         }
     }
 }
@@ -116,18 +100,11 @@ fn roles(spec: &RouteSpec, list: &Problems) {
     }
     for (role, help) in [
         (Role::Stable, "exactly one variant is stable"),
-        (
-            Role::Canary,
-            "one release at a time: give the other weight 0 and `role: rejected`, or remove it",
-        ),
+        (Role::Canary, "one release at a time: give the other weight 0 and `role: rejected`, or remove it"),
         (Role::Previous, "only the last stable one is kept; remove the other"),
     ] {
         for extra in of(role).skip(1) {
-            list.add(
-                &extra.role.place,
-                format!("there are two variants with `role: {}`", role.as_str()),
-                help,
-            );
+            list.add(&extra.role.place, format!("there are two variants with `role: {}`", role.as_str()), help);
         }
     }
     if let (Some(stable), Some(canary)) = (of(Role::Stable).next(), of(Role::Canary).next())
@@ -141,41 +118,21 @@ fn roles(spec: &RouteSpec, list: &Problems) {
 fn weights(spec: &RouteSpec, list: &Problems) {
     let of = |role: Role| spec.variants.iter().filter(move |v| v.role.value == role);
     for variant in of(Role::Rejected).filter(|v| v.weight.value > Weight::ZERO) {
-        list.add(
-            &variant.weight.place,
-            "a rejected variant has a weight",
-            "give it weight 0, or another role",
-        );
+        list.add(&variant.weight.place, "a rejected variant has a weight", "give it weight 0, or another role");
     }
     for variant in of(Role::Shadow) {
-        list.add(
-            &variant.role.place,
-            "shadow traffic is not there yet",
-            "remove this variant",
-        );
+        list.add(&variant.role.place, "shadow traffic is not there yet", "remove this variant");
     }
-    let sum: u32 = spec
-        .variants
-        .iter()
-        .map(|v| u32::from(v.weight.value.basis_points()))
-        .sum();
+    let sum: u32 = spec.variants.iter().map(|v| u32::from(v.weight.value.basis_points())).sum();
     if spec.variants_whole && !spec.variants.is_empty() && sum != u32::from(WHOLE) {
         let help = "weights are per cent and sum to 100";
-        list.add(
-            &spec.variants_place,
-            format!("the weights sum to {}", hundredths(sum)),
-            help,
-        );
+        list.add(&spec.variants_place, format!("the weights sum to {}", hundredths(sum)), help);
     }
 }
 
 fn hundredths(basis_points: u32) -> String {
     let (whole, rest) = (basis_points / 100, basis_points % 100);
-    if rest == 0 {
-        whole.to_string()
-    } else {
-        format!("{whole}.{rest:02}")
-    }
+    if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:02}") }
 }
 
 fn steps(spec: &PlanSpec, list: &Problems) {
@@ -191,28 +148,17 @@ fn steps(spec: &PlanSpec, list: &Problems) {
         last = last.max(step.weight);
     }
     if spec.plan.steps.last().is_none_or(|step| step.weight < Weight::FULL) {
-        list.warn(
-            first,
-            "the plan does not end at 100",
-            "without `- { weight: 100 }` the canary is never promoted",
-        );
+        list.warn(first, "the plan does not end at 100", "without `- { weight: 100 }` the canary is never promoted");
     }
 }
 
 fn fallback_target(spec: &RouteSpec, list: &Problems) {
     let Some(to) = &spec.fallback_to else { return };
     let stable = spec.variants.iter().find(|v| v.role.value == Role::Stable);
-    let known = ["stable"]
-        .into_iter()
-        .chain(stable.map(|v| v.name.value.as_str()))
-        .collect::<Vec<_>>();
+    let known = ["stable"].into_iter().chain(stable.map(|v| v.name.value.as_str())).collect::<Vec<_>>();
     if !known.contains(&to.value.as_str()) {
         let help = did_you_mean(&to.value, &known).unwrap_or_else(|| "write `to: stable`".to_owned());
-        list.add(
-            &to.place,
-            format!("fallback goes to stable only, not to `{}`", to.value),
-            help,
-        );
+        list.add(&to.place, format!("fallback goes to stable only, not to `{}`", to.value), help);
     }
 }
 
@@ -238,11 +184,7 @@ fn variants(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Vec<Variant> 
     let said: Vec<Weight> = spec.variants.iter().map(|v| v.weight.value).collect();
     let weights = effective(&overlay).unwrap_or_else(|| {
         let place: &Place = &spec.variants_place;
-        list.warn(
-            place,
-            "every variant that could take traffic is clamped",
-            "the file's weights stay in force",
-        );
+        list.warn(place, "every variant that could take traffic is clamped", "the file's weights stay in force");
         said
     });
     let built = spec.variants.iter().zip(artefacts).zip(weights);
@@ -263,21 +205,11 @@ fn release(spec: &RouteSpec, variants: &[Variant], stable: usize) -> Option<Rele
     let position = |role: Role| variants.iter().position(|v| v.role == role);
     let key = |at: usize| Some(ReleaseKey::of(&spec.name.value, &variants.get(at)?.artefact));
     if let Some(canary) = position(Role::Canary) {
-        return Some(ReleaseView {
-            key: key(canary)?,
-            candidate: canary,
-            reference: stable,
-            promoted: false,
-        });
+        return Some(ReleaseView { key: key(canary)?, candidate: canary, reference: stable, promoted: false });
     }
     let previous = position(Role::Previous)?;
     let kept = variants.get(previous).is_some_and(|v| v.said > Weight::ZERO);
-    let view = ReleaseView {
-        key: key(stable)?,
-        candidate: stable,
-        reference: previous,
-        promoted: true,
-    };
+    let view = ReleaseView { key: key(stable)?, candidate: stable, reference: previous, promoted: true };
     kept.then_some(view)
 }
 

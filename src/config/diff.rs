@@ -37,11 +37,7 @@ fn changes(before: &Route, after: &Route) -> Vec<String> {
                 variant.role.as_str(),
                 variant.said
             )),
-            Some(earlier) => lines.extend(
-                moves(earlier, variant)
-                    .into_iter()
-                    .map(|line| format!("{name}: {line}")),
-            ),
+            Some(earlier) => lines.extend(moves(earlier, variant).into_iter().map(|line| format!("{name}: {line}"))),
         }
     }
     if lines.is_empty() && before != after {
@@ -62,17 +58,10 @@ fn moves(before: &Variant, after: &Variant) -> Vec<String> {
         } else {
             String::new()
         };
-        lines.push(format!(
-            "{name} weight {} -> {}{clamped}",
-            before.effective, after.effective
-        ));
+        lines.push(format!("{name} weight {} -> {}{clamped}", before.effective, after.effective));
     }
     if before.backend != after.backend {
-        lines.push(format!(
-            "{name} backend {} -> {}",
-            before.backend.authority(),
-            after.backend.authority()
-        ));
+        lines.push(format!("{name} backend {} -> {}", before.backend.authority(), after.backend.authority()));
     }
     if before.artefact != after.artefact {
         lines.push(format!("{name} model {} -> {}", before.artefact, after.artefact));

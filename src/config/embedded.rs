@@ -30,32 +30,16 @@ impl Embedded {
     fn of_manifest(root: &Node, outer: &str) -> Result<Self, Problem> {
         let missing = || {
             let help = format!("write `data:` and under it `{KEY}: |` and the routes file, indented");
-            Problem::new(
-                "data",
-                root.span.clone(),
-                format!("this ConfigMap has no `{KEY}`"),
-                help,
-            )
+            Problem::new("data", root.span.clone(), format!("this ConfigMap has no `{KEY}`"), help)
         };
-        let entry = root
-            .entry("data")
-            .and_then(|data| data.value.entry(KEY))
-            .ok_or_else(missing)?;
+        let entry = root.entry("data").and_then(|data| data.value.entry(KEY)).ok_or_else(missing)?;
         let Value::Scalar { text, style } = &entry.value.value else {
             return Err(missing());
         };
-        let starts = if *style == ScalarStyle::Literal {
-            line_starts(text, outer, entry.key_span.end)
-        } else {
-            None
-        };
+        let starts = if *style == ScalarStyle::Literal { line_starts(text, outer, entry.key_span.end) } else { None };
         let span = entry.value.span.clone();
         // Without a line map problems still have a place (the scalar); only edits need the map.
-        Ok(Self {
-            text: text.clone(),
-            starts: starts.unwrap_or_default(),
-            span,
-        })
+        Ok(Self { text: text.clone(), starts: starts.unwrap_or_default(), span })
     }
 
     /// Where byte `inner` stands in the outer text; `None` if the scalar is not a literal block.
@@ -69,10 +53,7 @@ impl Embedded {
     /// The problem, told about the outer text.
     pub(super) fn lift(&self, problem: Problem) -> Problem {
         let span = self.outer(problem.span.start).zip(self.outer(problem.span.end));
-        Problem {
-            span: span.map_or(self.span.clone(), |(start, end)| start..end),
-            ..problem
-        }
+        Problem { span: span.map_or(self.span.clone(), |(start, end)| start..end), ..problem }
     }
 }
 

@@ -68,17 +68,11 @@ pub(super) struct Field<'a> {
 
 impl<'a> Field<'a> {
     pub(super) fn root(node: &'a Node, list: &'a Problems) -> Self {
-        Self {
-            at: At { node, list },
-            path: String::new(),
-        }
+        Self { at: At { node, list }, path: String::new() }
     }
 
     pub(super) fn place(&self) -> Place {
-        Place {
-            path: self.path.clone(),
-            span: self.at.node.span.clone(),
-        }
+        Place { path: self.path.clone(), span: self.at.node.span.clone() }
     }
 
     pub(super) fn node(&self) -> &'a Node {
@@ -115,10 +109,7 @@ impl<'a> Field<'a> {
 
     /// The same, with its place.
     pub(super) fn said<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<Said<T>> {
-        Some(Said {
-            value: self.parse(parse)?,
-            place: self.place(),
-        })
+        Some(Said { value: self.parse(parse)?, place: self.place() })
     }
 
     /// One of a few words.
@@ -142,13 +133,7 @@ impl<'a> Field<'a> {
     pub(super) fn items(&self) -> Vec<Self> {
         match &self.at.node.value {
             Value::List(items) => {
-                let at = |(i, node)| Self {
-                    at: At {
-                        node,
-                        list: self.at.list,
-                    },
-                    path: format!("{}[{i}]", self.path),
-                };
+                let at = |(i, node)| Self { at: At { node, list: self.at.list }, path: format!("{}[{i}]", self.path) };
                 items.iter().enumerate().map(at).collect()
             }
             Value::Scalar { .. } | Value::Map(_) => {
@@ -161,10 +146,7 @@ impl<'a> Field<'a> {
     /// Entries of a map whose keys are free, such as header names.
     pub(super) fn free_entries(&self) -> Vec<(&'a str, Self)> {
         match &self.at.node.value {
-            Value::Map(entries) => entries
-                .iter()
-                .map(|entry| (entry.key.as_str(), self.child(entry)))
-                .collect(),
+            Value::Map(entries) => entries.iter().map(|entry| (entry.key.as_str(), self.child(entry))).collect(),
             Value::Scalar { .. } | Value::List(_) => {
                 self.wrong("a map is expected here", "write `key: value`");
                 Vec::new()
@@ -178,26 +160,12 @@ impl<'a> Field<'a> {
             self.wrong("a map is expected here", "write `key: value`");
             return None;
         };
-        Some(Map {
-            field: self.clone(),
-            entries,
-            asked: RefCell::default(),
-        })
+        Some(Map { field: self.clone(), entries, asked: RefCell::default() })
     }
 
     fn child(&self, entry: &'a Entry) -> Self {
-        let path = if self.path.is_empty() {
-            entry.key.clone()
-        } else {
-            format!("{}.{}", self.path, entry.key)
-        };
-        Self {
-            at: At {
-                node: &entry.value,
-                list: self.at.list,
-            },
-            path,
-        }
+        let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
+        Self { at: At { node: &entry.value, list: self.at.list }, path }
     }
 }
 
@@ -238,10 +206,7 @@ impl<'a> Map<'a> {
     pub(super) fn done(self) {
         let asked = self.asked.borrow();
         for (i, entry) in self.entries.iter().enumerate() {
-            let place = Place {
-                path: self.field.child(entry).path,
-                span: entry.key_span.clone(),
-            };
+            let place = Place { path: self.field.child(entry).path, span: entry.key_span.clone() };
             let list = self.field.at.list;
             if !asked.contains(&entry.key.as_str()) {
                 let help =

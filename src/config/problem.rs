@@ -27,14 +27,7 @@ impl Problem {
     /// A problem whose line and column are filled in by [`Problem::locate`].
     #[must_use]
     pub fn new(path: &str, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            what: what.into(),
-            help: help.into(),
-            span,
-            line: 0,
-            column: 0,
-        }
+        Self { path: path.to_owned(), what: what.into(), help: help.into(), span, line: 0, column: 0 }
     }
 
     /// Works out line and column in `text`, whose bytes the span counts.
@@ -49,35 +42,21 @@ impl Problem {
     /// The problem on one line: `routes.yaml:3:7: routes[0].name: ...`.
     #[must_use]
     pub fn one_line(&self, file: &str) -> String {
-        let path = if self.path.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", self.path)
-        };
-        let help = if self.help.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", self.help)
-        };
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let help = if self.help.is_empty() { String::new() } else { format!("; {}", self.help) };
         format!("{file}:{}:{}: {path}{}{help}", self.line, self.column, self.what)
     }
 
     /// The problem as an excerpt of `text` with a caret under its place.
     #[must_use]
     pub fn render(&self, file: &str, text: &str, colour: bool) -> String {
-        let title = if self.path.is_empty() {
-            self.what.clone()
-        } else {
-            format!("{}: {}", self.path, self.what)
-        };
+        let title = if self.path.is_empty() { self.what.clone() } else { format!("{}: {}", self.path, self.what) };
         // Long lines and huge texts stay out of the excerpt: three lines around the place are enough.
         let (excerpt, first_line, start) = excerpt(text, self.span.start);
         let end = (self.span.end.saturating_sub(self.span.start) + start).min(excerpt.len());
         let place = start.min(excerpt.len())..end.max(start.min(excerpt.len()));
-        let snippet = Snippet::source(excerpt)
-            .line_start(first_line)
-            .path(file)
-            .annotation(AnnotationKind::Primary.span(place));
+        let snippet =
+            Snippet::source(excerpt).line_start(first_line).path(file).annotation(AnnotationKind::Primary.span(place));
         let mut group = Group::with_title(Level::ERROR.primary_title(title)).element(snippet);
         if !self.help.is_empty() {
             group = group.element(Level::HELP.message(self.help.clone()));
@@ -90,18 +69,9 @@ impl Problem {
 /// The lines around byte `at`, the number of the first of them, and where `at` is in them.
 fn excerpt(text: &str, at: usize) -> (&str, usize, usize) {
     let at = at.min(text.len());
-    let line_start = text
-        .get(..at)
-        .and_then(|before| before.rfind('\n'))
-        .map_or(0, |i| i + 1);
-    let start = text
-        .get(..line_start.saturating_sub(1))
-        .and_then(|before| before.rfind('\n'))
-        .map_or(0, |i| i + 1);
-    let line_end = text
-        .get(at..)
-        .and_then(|after| after.find('\n'))
-        .map_or(text.len(), |i| at + i);
+    let line_start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
+    let start = text.get(..line_start.saturating_sub(1)).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
+    let line_end = text.get(at..).and_then(|after| after.find('\n')).map_or(text.len(), |i| at + i);
     let first = text.get(..start).unwrap_or("").matches('\n').count() + 1;
     (text.get(start..line_end).unwrap_or(""), first, at - start)
 }

@@ -130,16 +130,10 @@ impl Default for Settings {
             ticket_key_file: None,
             tokens: TokenFiles::default(),
             git: None,
-            drain: DrainSettings {
-                lame_duck: Duration::from_secs(5),
-                limit: Duration::from_secs(30),
-            },
+            drain: DrainSettings { lame_duck: Duration::from_secs(5), limit: Duration::from_secs(30) },
             judge_interval: Duration::from_secs(2),
             replicas: 1,
-            log: LogSettings {
-                json: false,
-                level: "info".into(),
-            },
+            log: LogSettings { json: false, level: "info".into() },
             connections: ConnectionSettings {
                 max: 10_000,
                 header_read: Duration::from_secs(10),
@@ -174,10 +168,7 @@ impl Settings {
 }
 
 fn empty() -> Node {
-    Node {
-        span: 0..0,
-        value: Value::Map(Vec::new()),
-    }
+    Node { span: 0..0, value: Value::Map(Vec::new()) }
 }
 
 /// Sets one scalar of the tree, making maps on the way.
@@ -190,29 +181,21 @@ fn set(node: &mut Node, path: &str, text: &str) {
         return;
     };
     if !entries.iter().any(|entry| entry.key == key) {
-        entries.push(Entry {
-            key: key.to_owned(),
-            key_span: 0..0,
-            value: empty(),
-        });
+        entries.push(Entry { key: key.to_owned(), key_span: 0..0, value: empty() });
     }
     let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) else {
         return;
     };
     if rest.is_empty() {
         let style = granit_parser::ScalarStyle::Plain;
-        entry.value.value = Value::Scalar {
-            text: text.to_owned(),
-            style,
-        };
+        entry.value.value = Value::Scalar { text: text.to_owned(), style };
     } else {
         set(&mut entry.value, rest, text);
     }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is not an address; write ip:port, such as 0.0.0.0:8080"))
+    text.parse().map_err(|_| format!("`{text}` is not an address; write ip:port, such as 0.0.0.0:8080"))
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
@@ -245,27 +228,15 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         listen: map.or("listen", base.listen, address),
         admin: map.or("admin", base.admin, address),
         routes: path_of(&map, "routes"),
-        threads: map
-            .get("threads")
-            .and_then(|field| field.parse(at_least_one(512)))
-            .map(small),
+        threads: map.get("threads").and_then(|field| field.parse(at_least_one(512))).map(small),
         state_dir: map.get("state").and_then(|field| state(&field)),
         ticket_key_file: path_of(&map, "ticket_key_file"),
         tokens: map.get("tokens").and_then(|field| tokens(&field)).unwrap_or_default(),
         git: map.get("git").and_then(|field| git(&field)),
-        drain: map
-            .get("drain")
-            .and_then(|field| drain(&field, base.drain))
-            .unwrap_or(base.drain),
-        judge_interval: map
-            .get("judge")
-            .and_then(|field| judge(&field))
-            .unwrap_or(base.judge_interval),
+        drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),
+        judge_interval: map.get("judge").and_then(|field| judge(&field)).unwrap_or(base.judge_interval),
         replicas: u32::try_from(map.or("replicas", 1, at_least_one(1_000))).unwrap_or(1),
-        log: map
-            .get("log")
-            .and_then(|field| log(&field, &base.log))
-            .unwrap_or(base.log),
+        log: map.get("log").and_then(|field| log(&field, &base.log)).unwrap_or(base.log),
         connections: map
             .get("connections")
             .and_then(|field| connections(&field, base.connections))
@@ -277,9 +248,8 @@ fn read(root: &Field<'_>) -> Option<Settings> {
 
 fn state(field: &Field<'_>) -> Option<PathBuf> {
     let map = field.map()?;
-    let dir = map
-        .need("dir", "a directory that outlives the process")
-        .and_then(|field| field.text().map(PathBuf::from));
+    let dir =
+        map.need("dir", "a directory that outlives the process").and_then(|field| field.text().map(PathBuf::from));
     map.done();
     dir
 }
@@ -297,35 +267,19 @@ fn tokens(field: &Field<'_>) -> Option<TokenFiles> {
 
 fn git(field: &Field<'_>) -> Option<GitSettings> {
     let map = field.map()?;
-    let remote = map
-        .need("remote", "such as git@git.example.com:ml/models.git")
-        .and_then(|field| field.parse(remote));
+    let remote = map.need("remote", "such as git@git.example.com:ml/models.git").and_then(|field| field.parse(remote));
     let relative = |text: &str| {
-        let climbs = text
-            .split('/')
-            .any(|part| part.is_empty() || part == ".." || part == ".");
-        if climbs {
-            Err(format!("`{text}` is not a path inside the repository"))
-        } else {
-            Ok(text.to_owned())
-        }
+        let climbs = text.split('/').any(|part| part.is_empty() || part == ".." || part == ".");
+        if climbs { Err(format!("`{text}` is not a path inside the repository")) } else { Ok(text.to_owned()) }
     };
     let plain = |text: &str| {
         let odd = text.starts_with('-') || text.contains(['\n', '\r', '<', '>', '\0']);
-        if odd {
-            Err(format!("`{text}` cannot be used here"))
-        } else {
-            Ok(text.to_owned())
-        }
+        if odd { Err(format!("`{text}` cannot be used here")) } else { Ok(text.to_owned()) }
     };
     let branch = |text: &str| {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
         let bad = text.starts_with(['-', '/', '.']) || text.contains("..") || !text.chars().all(good);
-        if bad {
-            Err(format!("`{text}` is not a branch name"))
-        } else {
-            Ok(text.to_owned())
-        }
+        if bad { Err(format!("`{text}` is not a branch name")) } else { Ok(text.to_owned()) }
     };
     let settings = GitSettings {
         branch: map.or("branch", "main".to_owned(), branch),
@@ -353,9 +307,7 @@ fn remote(text: &str) -> Result<String, String> {
     if text.starts_with('-') || text.chars().any(char::is_whitespace) {
         return Err("this is not a Git remote".to_owned());
     }
-    let user = text
-        .split_once("://")
-        .and_then(|(_, rest)| Some(rest.split('/').next()?.rsplit_once('@')?.0));
+    let user = text.split_once("://").and_then(|(_, rest)| Some(rest.split('/').next()?.rsplit_once('@')?.0));
     if user.is_some_and(|user| user.contains(':')) {
         return Err("a password stands in the remote; put it in a file and name that as `token_file`".to_owned());
     }
@@ -381,9 +333,7 @@ fn judge(field: &Field<'_>) -> Option<Duration> {
 
 fn log(field: &Field<'_>, base: &LogSettings) -> Option<LogSettings> {
     let map = field.map()?;
-    let json = map
-        .get("format")
-        .and_then(|field| field.word(&[("json", true), ("pretty", false)]));
+    let json = map.get("format").and_then(|field| field.word(&[("json", true), ("pretty", false)]));
     let settings = LogSettings {
         json: json.unwrap_or(base.json),
         level: text_of(&map, "level").unwrap_or_else(|| base.level.clone()),

@@ -81,8 +81,7 @@ impl Spec {
         };
         let version = map.need("apiVersion", "write `apiVersion: coalmine.dev/v1alpha1`");
         version.and_then(|field| field.word(&[(API_VERSION, ())]));
-        map.need("kind", "write `kind: RouteTable`")
-            .and_then(|field| field.word(&[("RouteTable", ())]));
+        map.need("kind", "write `kind: RouteTable`").and_then(|field| field.word(&[("RouteTable", ())]));
         // Kubernetes-style metadata is welcome and means nothing here.
         let _ = map.get("metadata");
         let routes = map.need("routes", "list at least one route");

@@ -60,10 +60,8 @@ impl Node {
                 format!("[{}]", items.join(","))
             }
             Value::Map(entries) => {
-                let mut entries: Vec<String> = entries
-                    .iter()
-                    .map(|entry| format!("{:?}:{}", entry.key, entry.value.canonical()))
-                    .collect();
+                let mut entries: Vec<String> =
+                    entries.iter().map(|entry| format!("{:?}:{}", entry.key, entry.value.canonical())).collect();
                 entries.sort();
                 format!("{{{}}}", entries.join(","))
             }
@@ -86,12 +84,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Problem> {
         return Err(whole(what, "a ConfigMap holds at most 1 MiB; is this the right file?"));
     }
     if let Some(at) = text.find('\0') {
-        return Err(Problem::new(
-            "",
-            at..at + 1,
-            "this is not text",
-            "a NUL byte was found; is this the right file?",
-        ));
+        return Err(Problem::new("", at..at + 1, "this is not text", "a NUL byte was found; is this the right file?"));
     }
     let mut builder = Builder::default();
     for next in Parser::new_from_str(text) {
@@ -107,9 +100,7 @@ fn syntax(error: &granit_parser::ScanError, text: &str) -> Problem {
 }
 
 fn bytes(span: &Span, text: &str) -> Range<usize> {
-    span.byte_range()
-        .filter(|range| text.get(range.clone()).is_some())
-        .unwrap_or(0..0)
+    span.byte_range().filter(|range| text.get(range.clone()).is_some()).unwrap_or(0..0)
 }
 
 #[derive(Default)]
@@ -132,17 +123,12 @@ impl Builder {
             {
                 refuse("anchors are not used here".into(), "remove the `&...`")
             }
-            Event::Alias(_) | Event::UnresolvedAlias(_) => refuse(
-                "aliases are not used here".into(),
-                "write the value out instead of `*...`",
-            ),
-            Event::Scalar(text, style, ..) => self.add(Node {
-                span: span.clone(),
-                value: Value::Scalar {
-                    text: text.into_owned(),
-                    style,
-                },
-            }),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                refuse("aliases are not used here".into(), "write the value out instead of `*...`")
+            }
+            Event::Scalar(text, style, ..) => {
+                self.add(Node { span: span.clone(), value: Value::Scalar { text: text.into_owned(), style } })
+            }
             Event::SequenceStart(..) => self.begin(span, false),
             Event::MappingStart(..) => self.begin(span, true),
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
@@ -162,11 +148,7 @@ impl Builder {
             let what = format!("nested deeper than {DEPTH_MAX} levels");
             return Err(Problem::new("", span.clone(), what, "no key of this file is that deep"));
         }
-        self.open.push(Open {
-            start: span.clone(),
-            items: Vec::new(),
-            map,
-        });
+        self.open.push(Open { start: span.clone(), items: Vec::new(), map });
         Ok(())
     }
 
@@ -175,11 +157,7 @@ impl Builder {
             return Ok(());
         };
         let whole = open.start.start..span.end.max(open.start.end);
-        let value = if open.map {
-            Value::Map(entries(open.items)?)
-        } else {
-            Value::List(open.items)
-        };
+        let value = if open.map { Value::Map(entries(open.items)?) } else { Value::List(open.items) };
         self.add(Node { span: whole, value })
     }
 
@@ -204,11 +182,7 @@ fn entries(items: Vec<Node>) -> Result<Vec<Entry>, Problem> {
         let Value::Scalar { text, .. } = key.value else {
             return Err(Problem::new("", key.span, "a key must be plain text", ""));
         };
-        entries.push(Entry {
-            key: text,
-            key_span: key.span,
-            value,
-        });
+        entries.push(Entry { key: text, key_span: key.span, value });
     }
     Ok(entries)
 }

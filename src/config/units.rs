@@ -15,10 +15,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .filter(|at| *at > 0)
-            .ok_or_else(bad)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0).ok_or_else(bad)?;
         let (number, tail) = rest.split_at(digits);
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
@@ -70,11 +67,7 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
         None => (text, 1.0),
     };
     let value = decimal(number).ok_or_else(bad)? / scale;
-    if (0.0..=1.0).contains(&value) {
-        Ok(value)
-    } else {
-        Err(bad())
-    }
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(bad()) }
 }
 
 /// A plain decimal number, no sign, no exponent, no `nan`.
@@ -111,18 +104,7 @@ mod tests {
         assert_eq!(millis("1h30m"), Ok(5_400_000));
         assert_eq!(millis("0"), Ok(0));
         assert_eq!(millis("2d"), Ok(172_800_000));
-        for bad in [
-            "",
-            "5",
-            "s",
-            "-1s",
-            "1.5s",
-            "1 s",
-            "nan",
-            "99999999999999999999s",
-            "400d",
-            "1w",
-        ] {
+        for bad in ["", "5", "s", "-1s", "1.5s", "1 s", "nan", "99999999999999999999s", "400d", "1w"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
@@ -149,9 +131,7 @@ mod tests {
         assert_eq!(points("12.5"), Ok(1_250));
         assert_eq!(points("0.25"), Ok(25));
         assert_eq!(points("10%"), Ok(1_000));
-        for bad in [
-            "", "-1", "100.01", "101", "0.125", "nan", "1e1", ".5", "5.", "+5", "9999999",
-        ] {
+        for bad in ["", "-1", "100.01", "101", "0.125", "nan", "1e1", ".5", "5.", "+5", "9999999"] {
             assert!(weight(bad).is_err(), "{bad}");
         }
     }

@@ -93,11 +93,7 @@ impl ConfigLoop {
             return;
         }
         let generation = Generation(old.snapshot.generation.0 + 1);
-        let snapshot = Snapshot {
-            generation,
-            revision: Some(document.revision.clone()),
-            ..snapshot
-        };
+        let snapshot = Snapshot { generation, revision: Some(document.revision.clone()), ..snapshot };
         let board = old.board.next(&snapshot, self.threads);
         self.live.store(Arc::new(Live { snapshot, board }));
         status.generation = generation;
@@ -112,11 +108,7 @@ impl ConfigLoop {
         let count = problems.len();
         problems.truncate(PROBLEMS_MAX);
         let first = problems.first().map_or("", String::as_str);
-        tracing::error!(
-            problems = count,
-            first,
-            "routes file refused, the last good one stays in force"
-        );
+        tracing::error!(problems = count, first, "routes file refused, the last good one stays in force");
         let mut status = (**self.status.borrow()).clone();
         status.problems = problems;
         status.refusals += 1;

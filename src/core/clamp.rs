@@ -44,10 +44,7 @@ impl Clamps {
 /// are refused (`None`) and the file's weights stay, because an outage by safety is worse.
 #[must_use]
 pub fn effective(variants: &[(Role, Weight, bool)]) -> Option<Vec<Weight>> {
-    let freed = variants
-        .iter()
-        .filter(|(.., held)| *held)
-        .fold(Weight::ZERO, |sum, (_, said, _)| sum.plus(*said));
+    let freed = variants.iter().filter(|(.., held)| *held).fold(Weight::ZERO, |sum, (_, said, _)| sum.plus(*said));
     let taker = |role: Role| variants.iter().position(|(r, _, held)| *r == role && !held);
     let taker = match freed {
         Weight::ZERO => None,

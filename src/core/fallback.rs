@@ -49,17 +49,10 @@ mod tests {
 
     #[test]
     fn only_what_the_policy_names_and_only_if_it_can_be_sent_again() {
-        let policy = FallbackPolicy {
-            connect: true,
-            statuses: vec![StatusCode::BAD_GATEWAY],
-            ..FallbackPolicy::default()
-        };
+        let policy =
+            FallbackPolicy { connect: true, statuses: vec![StatusCode::BAD_GATEWAY], ..FallbackPolicy::default() };
         let check = |outcome, status: Option<StatusCode>, replayable, wanted| {
-            let failure = Failure {
-                outcome,
-                status,
-                replayable,
-            };
+            let failure = Failure { outcome, status, replayable };
             assert_eq!(to_stable(Some(&policy), failure), wanted, "{failure:?}");
             assert!(!to_stable(None, failure));
         };
@@ -67,12 +60,7 @@ mod tests {
         check(Outcome::BackendConnect, None, false, false);
         check(Outcome::BackendTimeout, None, true, false);
         check(Outcome::BackendStatus, Some(StatusCode::BAD_GATEWAY), true, true);
-        check(
-            Outcome::BackendStatus,
-            Some(StatusCode::INTERNAL_SERVER_ERROR),
-            true,
-            false,
-        );
+        check(Outcome::BackendStatus, Some(StatusCode::INTERNAL_SERVER_ERROR), true, false);
         check(Outcome::ClientBad, None, true, false);
         check(Outcome::Proxy, None, true, false);
     }

@@ -89,22 +89,9 @@ impl Default for Policy {
             warmup_ms: 60_000,
             warmup_requests: 200,
             requests_min: 50,
-            errors: Some(ErrorsPolicy {
-                may_rise: 0.0005,
-                pass_ratio: 1.25,
-                pass_margin: 0.002,
-            }),
-            latency: Some(LatencyPolicy {
-                tolerate_buckets: 1,
-                pass_buckets: 4,
-                pass_tail_buckets: 6,
-            }),
-            accuracy: Some(AccuracyPolicy {
-                may_drop: 0.02,
-                tolerate: 0.002,
-                label_delay_ms: 0,
-                label_tolerance: 0.0,
-            }),
+            errors: Some(ErrorsPolicy { may_rise: 0.0005, pass_ratio: 1.25, pass_margin: 0.002 }),
+            latency: Some(LatencyPolicy { tolerate_buckets: 1, pass_buckets: 4, pass_tail_buckets: 6 }),
+            accuracy: Some(AccuracyPolicy { may_drop: 0.02, tolerate: 0.002, label_delay_ms: 0, label_tolerance: 0.0 }),
             on_inconclusive: OnInconclusive::Hold,
         }
     }

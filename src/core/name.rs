@@ -25,11 +25,7 @@ fn check(text: &str) -> Result<(), NameError> {
         return Err(NameError::TooLong);
     }
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if first.is_ascii_alphanumeric() && text.chars().all(good) {
-        Ok(())
-    } else {
-        Err(NameError::BadCharacter)
-    }
+    if first.is_ascii_alphanumeric() && text.chars().all(good) { Ok(()) } else { Err(NameError::BadCharacter) }
 }
 
 macro_rules! name {
@@ -134,10 +130,7 @@ impl ReleaseKey {
     /// The key of the release that puts `artefact` on `route`.
     #[must_use]
     pub fn of(route: &RouteName, artefact: &Artefact) -> Self {
-        Self(super::split::siphash(&[
-            route.as_str().as_bytes(),
-            artefact.as_str().as_bytes(),
-        ]))
+        Self(super::split::siphash(&[route.as_str().as_bytes(), artefact.as_str().as_bytes()]))
     }
 }
 
@@ -154,11 +147,7 @@ mod tests {
     #[test]
     fn names_are_checked_once() {
         let check = |text: &str, wanted: Result<&str, NameError>| {
-            assert_eq!(
-                RouteName::new(text).as_ref().map(RouteName::as_str),
-                wanted.as_ref().copied(),
-                "{text:?}"
-            );
+            assert_eq!(RouteName::new(text).as_ref().map(RouteName::as_str), wanted.as_ref().copied(), "{text:?}");
         };
         check("digits", Ok("digits"));
         check("v2.1_rc-3", Ok("v2.1_rc-3"));

@@ -52,11 +52,7 @@ struct Precedence {
 
 impl Match {
     fn catches(&self, host: &str, path: &str, headers: &HeaderMap) -> Option<Precedence> {
-        if self
-            .host
-            .as_deref()
-            .is_some_and(|wanted| !wanted.eq_ignore_ascii_case(host))
-        {
+        if self.host.as_deref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(host)) {
             return None;
         }
         let (exact, path_bytes) = match &self.path {
@@ -248,10 +244,7 @@ impl RouteTable {
     /// The route called `name` and its position.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<(usize, &Arc<Route>)> {
-        self.routes
-            .iter()
-            .enumerate()
-            .find(|(_, route)| route.name.as_str() == name)
+        self.routes.iter().enumerate().find(|(_, route)| route.name.as_str() == name)
     }
 
     /// The routes in the file's order.

@@ -165,13 +165,7 @@ mod tests {
 
     #[test]
     fn every_draw_counts_once_and_zero_is_exactly_zero() {
-        for weights in [
-            &[10_000, 0][..],
-            &[0, 10_000],
-            &[1, 9_999],
-            &[1_000, 0, 9_000],
-            &[3333, 3333, 3334],
-        ] {
+        for weights in [&[10_000, 0][..], &[0, 10_000], &[1, 9_999], &[1_000, 0, 9_000], &[3333, 3333, 3334]] {
             let split = split(weights).unwrap();
             let mut seen = vec![0_u16; weights.len()];
             for draw in 0..WHOLE {
@@ -200,10 +194,8 @@ mod tests {
     fn the_hash_is_the_specified_one_for_ever() {
         // SipHash-2-4 under the zero key; a change here would reshuffle every user of every running release.
         let route = RouteName::new("digits").unwrap();
-        let draws: Vec<u16> = [&b"ada"[..], b"grace", b""]
-            .iter()
-            .map(|key| Draw::sticky(&route, ReleaseKey(42), key).value())
-            .collect();
+        let draws: Vec<u16> =
+            [&b"ada"[..], b"grace", b""].iter().map(|key| Draw::sticky(&route, ReleaseKey(42), key).value()).collect();
         assert_eq!(draws, [6446, 6796, 2772]);
     }
 

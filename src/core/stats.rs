@@ -62,12 +62,7 @@ impl Counts {
 
 impl Numbers for Counts {
     fn numbers(&mut self, visit: &mut dyn FnMut(&mut f64)) {
-        for number in [
-            &mut self.canary_events,
-            &mut self.stable_events,
-            &mut self.canary,
-            &mut self.stable,
-        ] {
+        for number in [&mut self.canary_events, &mut self.stable_events, &mut self.canary, &mut self.stable] {
             visit(number);
         }
     }

@@ -42,10 +42,7 @@ pub struct HistogramCells {
 
 impl Default for HistogramCells {
     fn default() -> Self {
-        Self {
-            counts: (0..BUCKETS).map(|_| Cell::default()).collect(),
-            sum_us: Cell::default(),
-        }
+        Self { counts: (0..BUCKETS).map(|_| Cell::default()).collect(), sum_us: Cell::default() }
     }
 }
 
@@ -233,12 +230,7 @@ impl Reading {
     #[must_use]
     pub fn completed(&self) -> u64 {
         let counts = |o: &Outcome| *o == Outcome::Ok || o.is_backend_fault();
-        Outcome::ALL
-            .iter()
-            .zip(&self.outcomes)
-            .filter(|(o, _)| counts(o))
-            .map(|(_, n)| n)
-            .sum()
+        Outcome::ALL.iter().zip(&self.outcomes).filter(|(o, _)| counts(o)).map(|(_, n)| n).sum()
     }
 
     /// Failures whose cause is the backend.
@@ -317,9 +309,7 @@ impl Board {
             };
             route.variants.iter().map(one).collect()
         };
-        Self {
-            routes: snapshot.routes.iter().map(|route| tallies(route)).collect(),
-        }
+        Self { routes: snapshot.routes.iter().map(|route| tallies(route)).collect() }
     }
 
     /// The tally of a variant by the positions of its route and itself.

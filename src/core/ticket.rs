@@ -27,10 +27,7 @@ impl TicketKey {
     pub fn new(secret: &[u8]) -> Self {
         // HMAC pads a key to the block with zeros; hashing first lets every length in.
         let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
-        block
-            .iter_mut()
-            .zip(Sha256::digest(secret))
-            .for_each(|(to, from)| *to = from);
+        block.iter_mut().zip(Sha256::digest(secret)).for_each(|(to, from)| *to = from);
         Self(Hmac::new(&block))
     }
 
@@ -63,11 +60,7 @@ impl Prediction {
     /// The prediction with this JSON text.
     #[must_use]
     pub fn of_json(text: &str) -> Self {
-        if text.len() <= PREDICTION_BYTES_MAX {
-            Self::Value(text.into())
-        } else {
-            Self::Digest(digest(text))
-        }
+        if text.len() <= PREDICTION_BYTES_MAX { Self::Value(text.into()) } else { Self::Digest(digest(text)) }
     }
 }
 
@@ -75,10 +68,7 @@ impl Prediction {
 #[must_use]
 pub fn digest(json: &str) -> [u8; 8] {
     let mut first = [0; 8];
-    first
-        .iter_mut()
-        .zip(Sha256::digest(json.as_bytes()))
-        .for_each(|(to, from)| *to = from);
+    first.iter_mut().zip(Sha256::digest(json.as_bytes())).for_each(|(to, from)| *to = from);
     first
 }
 
@@ -149,9 +139,7 @@ impl Ticket {
         let body_bytes = bytes.len().checked_sub(MAC_BYTES).ok_or(TicketError::Malformed)?;
         let (body, mac) = bytes.split_at_checked(body_bytes).ok_or(TicketError::Malformed)?;
         let ticket = Self::parse(body).ok_or(TicketError::Malformed)?;
-        key.mac(body)
-            .verify_truncated_left(mac)
-            .map_err(|_| TicketError::Forged)?;
+        key.mac(body).verify_truncated_left(mac).map_err(|_| TicketError::Forged)?;
         Ok(ticket)
     }
 
@@ -216,11 +204,7 @@ mod tests {
     #[test]
     fn a_ticket_survives_the_trip() {
         let key = TicketKey::new(b"a key of the replicas");
-        for prediction in [
-            Prediction::Unknown,
-            Prediction::of_json("7"),
-            Prediction::of_json(&"x".repeat(65)),
-        ] {
+        for prediction in [Prediction::Unknown, Prediction::of_json("7"), Prediction::of_json(&"x".repeat(65))] {
             let sent = ticket(prediction);
             assert_eq!(Ticket::open(&sent.seal(&key), &key), Ok(sent));
         }
@@ -234,28 +218,15 @@ mod tests {
         for i in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[i] ^= 1;
-            assert!(
-                Ticket::open(&URL_SAFE_NO_PAD.encode(changed), &key).is_err(),
-                "byte {i}"
-            );
+            assert!(Ticket::open(&URL_SAFE_NO_PAD.encode(changed), &key).is_err(), "byte {i}");
         }
-        assert_eq!(
-            Ticket::open(&sealed, &TicketKey::new(b"another")),
-            Err(TicketError::Forged)
-        );
+        assert_eq!(Ticket::open(&sealed, &TicketKey::new(b"another")), Err(TicketError::Forged));
     }
 
     #[test]
     fn rubbish_is_not_a_ticket() {
         let key = TicketKey::new(b"k");
-        for text in [
-            "",
-            "ü",
-            "AAAA",
-            "!!!!",
-            &"A".repeat(TICKET_CHARS_MAX),
-            &"A".repeat(100_000),
-        ] {
+        for text in ["", "ü", "AAAA", "!!!!", &"A".repeat(TICKET_CHARS_MAX), &"A".repeat(100_000)] {
             assert_eq!(Ticket::open(text, &key), Err(TicketError::Malformed), "{text:.20}");
         }
     }

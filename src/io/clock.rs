@@ -13,10 +13,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[must_use]
 pub fn now() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        mono_ms: millis(START.elapsed()),
-        wall_ms: millis(wall),
-    }
+    Now { mono_ms: millis(START.elapsed()), wall_ms: millis(wall) }
 }
 
 /// The monotonic clock alone, in microseconds since the process started.

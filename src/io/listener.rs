@@ -48,11 +48,7 @@ impl Guarded {
     /// Guards `stream`.
     #[must_use]
     pub fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self {
-            stream,
-            limit,
-            waiting: None,
-        }
+        Self { stream, limit, waiting: None }
     }
 
     /// Passes on what a write said, and turns too long a wait into an error.

@@ -47,13 +47,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of their meters.
-    pub const ALL: [Self; 5] = [
-        Self::Invalid,
-        Self::NoRoute,
-        Self::NoTable,
-        Self::TooLarge,
-        Self::Overload,
-    ];
+    pub const ALL: [Self; 5] = [Self::Invalid, Self::NoRoute, Self::NoTable, Self::TooLarge, Self::Overload];
 
     /// The metric label.
     #[must_use]

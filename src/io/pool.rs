@@ -56,12 +56,7 @@ where
     /// An empty pool for `host:port`.
     #[must_use]
     pub fn new(host: &str, port: u16, idle_for: Duration) -> Self {
-        Self {
-            host: host.into(),
-            port,
-            idle_for,
-            idle: RefCell::default(),
-        }
+        Self { host: host.into(), port, idle_for, idle: RefCell::default() }
     }
 
     /// A kept connection that looks alive.
@@ -93,10 +88,7 @@ where
     pub fn put(&self, sender: http1::SendRequest<B>) {
         let mut idle = self.idle.borrow_mut();
         if !sender.is_closed() && idle.len() < IDLE_MAX {
-            idle.push(Idle {
-                sender,
-                since: Instant::now(),
-            });
+            idle.push(Idle { sender, since: Instant::now() });
         }
     }
 

@@ -86,9 +86,7 @@ impl Store {
         match self {
             Self::Dir(dir) => replace(dir, name, bytes).map_err(|source| files(name, source)),
             Self::Memory(map) => {
-                map.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(name.to_owned(), bytes.to_vec());
+                map.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), bytes.to_vec());
                 Ok(())
             }
         }
@@ -96,10 +94,7 @@ impl Store {
 }
 
 fn files(name: &str, source: std::io::Error) -> StoreError {
-    StoreError::Files {
-        name: name.to_owned(),
-        source,
-    }
+    StoreError::Files { name: name.to_owned(), source }
 }
 
 fn check(name: &str) -> Result<(), StoreError> {

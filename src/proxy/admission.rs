@@ -32,19 +32,10 @@ impl Gates {
     pub(super) fn of(&self, backend: &Backend, limits: Limits) -> Arc<Gate> {
         let mut gates = self.by_backend.lock().unwrap_or_else(PoisonError::into_inner);
         let gate = || {
-            let places = usize::try_from(limits.in_flight)
-                .unwrap_or(usize::MAX)
-                .min(Semaphore::MAX_PERMITS);
-            Arc::new(Gate {
-                places: Arc::new(Semaphore::new(places)),
-                waiting: AtomicU32::new(0),
-                limits,
-            })
+            let places = usize::try_from(limits.in_flight).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+            Arc::new(Gate { places: Arc::new(Semaphore::new(places)), waiting: AtomicU32::new(0), limits })
         };
-        gates
-            .entry((backend.clone(), limits.in_flight))
-            .or_insert_with(gate)
-            .clone()
+        gates.entry((backend.clone(), limits.in_flight)).or_insert_with(gate).clone()
     }
 
     /// Forgets gates that no thread holds any more.

@@ -92,11 +92,7 @@ pub(super) enum RequestBody {
     /// All of it at once.
     Whole(Option<Bytes>),
     /// As it comes.
-    Stream {
-        incoming: Incoming,
-        upload: Rc<Upload>,
-        bytes_max: u64,
-    },
+    Stream { incoming: Incoming, upload: Rc<Upload>, bytes_max: u64 },
 }
 
 impl Body for RequestBody {
@@ -108,11 +104,7 @@ impl Body for RequestBody {
             Self::Whole(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
-            Self::Stream {
-                incoming,
-                upload,
-                bytes_max,
-            } => (incoming, upload, *bytes_max),
+            Self::Stream { incoming, upload, bytes_max } => (incoming, upload, *bytes_max),
         };
         let fail = |error: Error| {
             upload.failed.set(Some(error));
@@ -161,10 +153,7 @@ impl Body for RequestBody {
 /// What a caller did whose body broke: left, or sent something that is not a body.
 pub(super) fn client_fault(error: &hyper::Error) -> Error {
     if error.is_incomplete_message() || error.is_canceled() {
-        Error {
-            outcome: Outcome::ClientGone,
-            ..Error::BAD_BODY
-        }
+        Error { outcome: Outcome::ClientGone, ..Error::BAD_BODY }
     } else {
         Error::BAD_BODY
     }
@@ -210,14 +199,7 @@ impl Clock {
     pub(super) fn new(idle: Duration, until: Instant, caller_took: Duration) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep_until((now + idle).min(until)));
-        Self {
-            idle,
-            until,
-            moved: now,
-            timer,
-            handed: None,
-            caller_took,
-        }
+        Self { idle, until, moved: now, timer, handed: None, caller_took }
     }
 
     fn asked(&mut self, now: Instant) {

@@ -95,10 +95,7 @@ impl Error {
             error: &'static str,
             help: &'static str,
         }
-        let body = Body {
-            error: self.what,
-            help: self.help,
-        };
+        let body = Body { error: self.what, help: self.help };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = Response::new(Bytes::from(text));
         *response.status_mut() = self.status;

@@ -52,15 +52,8 @@ impl Kept {
 
     /// Whether doing it twice is doing it once (RFC 9110 section 9.2.2).
     fn is_idempotent(&self) -> bool {
-        [
-            Method::GET,
-            Method::HEAD,
-            Method::PUT,
-            Method::DELETE,
-            Method::OPTIONS,
-            Method::TRACE,
-        ]
-        .contains(&self.head.method)
+        [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE]
+            .contains(&self.head.method)
     }
 }
 
@@ -89,10 +82,7 @@ impl Attempt<'_> {
                 None => match self.connect().await {
                     Ok(fresh) => fresh,
                     Err(error) => {
-                        return Err(Failed {
-                            error,
-                            unsent: Some(Box::new(request)),
-                        });
+                        return Err(Failed { error, unsent: Some(Box::new(request)) });
                     }
                 },
             };
@@ -112,18 +102,13 @@ impl Attempt<'_> {
     }
 
     async fn connect(&self) -> Result<Connection<RequestBody>, Error> {
-        let limit = self
-            .timeouts
-            .connect
-            .min(self.until.saturating_duration_since(Instant::now()));
+        let limit = self.timeouts.connect.min(self.until.saturating_duration_since(Instant::now()));
         self.peer.pool.connect(limit).await.map_err(|_| Error::CONNECT)
     }
 
     /// The request once more, after a reused connection broke without a byte of answer.
     fn again(&self, error: &Error) -> Option<Request<RequestBody>> {
-        let kept = self
-            .kept
-            .filter(|kept| *error == Error::RESET && (self.resend_any || kept.is_idempotent()))?;
+        let kept = self.kept.filter(|kept| *error == Error::RESET && (self.resend_any || kept.is_idempotent()))?;
         self.thread.may_resend().then(|| kept.request())
     }
 
@@ -163,11 +148,7 @@ impl Attempt<'_> {
 
     /// Who was too slow.
     fn late(&self) -> Error {
-        if self.upload.starving().is_some() {
-            Error::SLOW_BODY
-        } else {
-            Error::TIMEOUT
-        }
+        if self.upload.starving().is_some() { Error::SLOW_BODY } else { Error::TIMEOUT }
     }
 
     /// Reads a small answer to its end.
@@ -194,9 +175,5 @@ impl Attempt<'_> {
 }
 
 fn backend_fault(error: &hyper::Error) -> Error {
-    if error.is_parse() {
-        Error::MALFORMED
-    } else {
-        Error::RESET
-    }
+    if error.is_parse() { Error::MALFORMED } else { Error::RESET }
 }

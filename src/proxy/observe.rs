@@ -29,23 +29,10 @@ impl Observation {
         started: Instant,
         pinned: bool,
     ) -> Self {
-        let observation = Self {
-            world,
-            route,
-            variant,
-            thread,
-            started,
-            pinned,
-            failed: None,
-            ended: false,
-        };
+        let observation = Self { world, route, variant, thread, started, pinned, failed: None, ended: false };
         if let Some(cells) = observation.cells(variant) {
             cells.begun.add(1);
-            if pinned {
-                cells.pinned.add(1)
-            } else {
-                cells.assigned.add(1)
-            }
+            if pinned { cells.pinned.add(1) } else { cells.assigned.add(1) }
         }
         observation
     }
@@ -81,10 +68,7 @@ impl Observation {
     /// The status that the caller gets.
     pub(super) fn status(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(cell) = self
-            .cells(self.variant)
-            .and_then(|cells| cells.status_classes.get(class))
-        {
+        if let Some(cell) = self.cells(self.variant).and_then(|cells| cells.status_classes.get(class)) {
             cell.add(1);
         }
     }

@@ -27,9 +27,7 @@ pub(super) fn find(protocol: &Protocol, body: &[u8]) -> Told {
         Protocol::V2 => look(body, &[key("outputs"), index(0), key("data")], true),
         Protocol::V1 | Protocol::Mlflow => look(body, &[key("predictions"), index(0)], false),
         Protocol::OpenAi => look(body, &[key("choices"), index(0), key("message"), key("content")], false),
-        Protocol::Raw {
-            prediction: Some(tokens),
-        } => {
+        Protocol::Raw { prediction: Some(tokens) } => {
             let node = |token: &str| match token.parse() {
                 Ok(number) => PointerNode::Index(number),
                 Err(_) => PointerNode::Key(token.to_owned().into()),
@@ -71,20 +69,10 @@ mod tests {
         check(&Protocol::V2, r#"{"outputs":[{"name":"p","data":[7]}]}"#, value("7"));
         check(&Protocol::V2, r#"{"outputs":[{"data":[7, 8]}]}"#, value("[7, 8]"));
         check(&Protocol::V2, r#"{"outputs":[{"data":["a,b"]}]}"#, value(r#"["a,b"]"#));
-        check(
-            &Protocol::V1,
-            r#"{"predictions":[{"label":"cat"}]}"#,
-            value(r#"{"label":"cat"}"#),
-        );
+        check(&Protocol::V1, r#"{"predictions":[{"label":"cat"}]}"#, value(r#"{"label":"cat"}"#));
         check(&Protocol::Mlflow, r#"{"predictions":[0.5,1]}"#, value("0.5"));
-        check(
-            &Protocol::OpenAi,
-            r#"{"choices":[{"message":{"content":"yes"}}]}"#,
-            value(r#""yes""#),
-        );
-        let raw = Protocol::Raw {
-            prediction: Some(["a".into(), "1".into()].into()),
-        };
+        check(&Protocol::OpenAi, r#"{"choices":[{"message":{"content":"yes"}}]}"#, value(r#""yes""#));
+        let raw = Protocol::Raw { prediction: Some(["a".into(), "1".into()].into()) };
         check(&raw, r#"{"a":[1,2]}"#, value("2"));
         check(&Protocol::V2, r#"{"error":"no"}"#, Told::Nothing);
         check(&Protocol::V2, r#"{"outputs":[]}"#, Told::Nothing);
@@ -96,9 +84,6 @@ mod tests {
     fn long_predictions_ride_as_their_digest() {
         let text = "x".repeat(200);
         let body = format!(r#"{{"predictions":["{text}"]}}"#);
-        assert!(matches!(
-            find(&Protocol::V1, body.as_bytes()),
-            Told::Prediction(Prediction::Digest(_))
-        ));
+        assert!(matches!(find(&Protocol::V1, body.as_bytes()), Told::Prediction(Prediction::Digest(_))));
     }
 }

@@ -86,10 +86,7 @@ fn pick(route: &Route, request: &Request<Incoming>, pin: Option<&HeaderValue>) -
     {
         return (variant, true);
     }
-    let key = route
-        .sticky
-        .as_ref()
-        .and_then(|sticky| request.headers().get(&sticky.header));
+    let key = route.sticky.as_ref().and_then(|sticky| request.headers().get(&sticky.header));
     let draw = match key {
         Some(key) => {
             let release = route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key);
@@ -177,11 +174,7 @@ impl Exchange<'_> {
                 Ok((kept.request(), Some(kept)))
             }
             _ => {
-                let body = RequestBody::Stream {
-                    incoming,
-                    upload: self.upload.clone(),
-                    bytes_max,
-                };
+                let body = RequestBody::Stream { incoming, upload: self.upload.clone(), bytes_max };
                 Ok((Request::from_parts(head, body), None))
             }
         }
@@ -194,9 +187,7 @@ impl Exchange<'_> {
         let limit = (Instant::now() + self.route.timeouts.idle).min(self.until);
         match timeout_at(limit, Limited::new(incoming, length).collect()).await {
             Ok(Ok(whole)) => Ok(whole.to_bytes()),
-            Ok(Err(error)) => Err(error
-                .downcast_ref::<hyper::Error>()
-                .map_or(Error::BAD_BODY, client_fault)),
+            Ok(Err(error)) => Err(error.downcast_ref::<hyper::Error>().map_or(Error::BAD_BODY, client_fault)),
             Err(_) => Err(Error::SLOW_BODY),
         }
     }
@@ -209,17 +200,11 @@ impl Exchange<'_> {
         kept: Option<&Kept>,
     ) -> Result<Ready, Failed> {
         let Some(peer) = self.world.peer(self.position, variant) else {
-            return Err(Failed {
-                error: Error::NO_ROUTE,
-                unsent: None,
-            });
+            return Err(Failed { error: Error::NO_ROUTE, unsent: None });
         };
         let Some(place) = peer.gate.enter().await else {
             self.thread.meters.refuse(Refusal::Overload);
-            return Err(Failed {
-                error: Error::OVERLOAD,
-                unsent: None,
-            });
+            return Err(Failed { error: Error::OVERLOAD, unsent: None });
         };
         let post = request.method() == Method::POST;
         let attempt = Attempt {
@@ -239,35 +224,21 @@ impl Exchange<'_> {
             Some(length) => {
                 let whole = attempt.collect(incoming, length).await?;
                 peer.pool.put(sender);
-                let told = if head.status.is_success() {
-                    predict::find(&self.route.protocol, &whole)
-                } else {
-                    Told::Nothing
-                };
+                let told =
+                    if head.status.is_success() { predict::find(&self.route.protocol, &whole) } else { Told::Nothing };
                 (AnswerBody::Whole(whole), told)
             }
         };
         // Only answers to predictions are expected to be JSON; a page or a metric under the same prefix may be anything.
         let told = if post { told } else { Told::Nothing };
-        Ok(Ready {
-            head,
-            body,
-            variant,
-            place,
-            told,
-        })
+        Ok(Ready { head, body, variant, place, told })
     }
 
     /// The length of an answer that is small enough to be read whole.
     fn small(&self, head: &http::response::Parts, incoming: &Incoming) -> Option<usize> {
-        let length = incoming
-            .size_hint()
-            .exact()
-            .filter(|length| *length <= SMALL_ANSWER_BYTES)?;
-        let json = head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        let length = incoming.size_hint().exact().filter(|length| *length <= SMALL_ANSWER_BYTES)?;
+        let json =
+            head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
         let wanted = json && self.route.expose.ticket && predict::knows_where(&self.route.protocol);
         (wanted || length == 0).then(|| usize::try_from(length).ok()).flatten()
     }
@@ -280,14 +251,7 @@ impl Exchange<'_> {
         }
         .map_or((None, false), |(outcome, status)| {
             let unsent = matches!(&first, Err(Failed { unsent: Some(_), .. }));
-            (
-                Some(Failure {
-                    outcome,
-                    status,
-                    replayable: unsent || kept.is_some(),
-                }),
-                unsent,
-            )
+            (Some(Failure { outcome, status, replayable: unsent || kept.is_some() }), unsent)
         });
         let wanted = failure.filter(|failure| {
             self.variant != self.route.stable && !self.pinned && to_stable(self.route.fallback.as_ref(), *failure)
@@ -297,12 +261,7 @@ impl Exchange<'_> {
         match (first, allowed) {
             (Ok(ready), None) => Decision::Answer(Box::new(ready)),
             (Err(failed), None) => Decision::Fail(failed.error),
-            (
-                Err(Failed {
-                    unsent: Some(request), ..
-                }),
-                Some(failure),
-            ) => Decision::Stable(request, failure.outcome),
+            (Err(Failed { unsent: Some(request), .. }), Some(failure)) => Decision::Stable(request, failure.outcome),
             (first, Some(failure)) => match (kept, first) {
                 (Some(kept), _) => Decision::Stable(Box::new(kept.request()), failure.outcome),
                 (None, Ok(ready)) => Decision::Answer(Box::new(ready)),
@@ -312,13 +271,7 @@ impl Exchange<'_> {
     }
 
     fn respond(&self, ready: Ready, observation: Observation) -> Response<ResponseBody> {
-        let Ready {
-            mut head,
-            body,
-            variant,
-            place,
-            told,
-        } = ready;
+        let Ready { mut head, body, variant, place, told } = ready;
         strict::remove_hop_by_hop(&mut head.headers);
         self.expose(&mut head.headers, variant, &told);
         observation.first_byte();
@@ -380,11 +333,7 @@ impl Exchange<'_> {
         let ticket = Ticket {
             at_ms: clock::now().wall_ms,
             nonce: rand::rng().random(),
-            release: self
-                .route
-                .release
-                .as_ref()
-                .map_or(ReleaseKey::default(), |view| view.key),
+            release: self.route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key),
             route: self.route.name.clone(),
             variant: answered.name.clone(),
             prediction,
@@ -421,7 +370,5 @@ fn outcome(status: StatusCode, told: &Told, body: &AnswerBody) -> Outcome {
 }
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }

@@ -30,14 +30,7 @@ pub(super) const PIN: HeaderName = HeaderName::from_static("x-coalmine-pin");
 
 /// Fields that naming them in `Connection` must not remove: they carry meaning end to end, or were put there by us.
 fn is_protected(name: &HeaderName) -> bool {
-    [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        FORWARDED_FOR,
-        FORWARDED_HOST,
-        FORWARDED_PROTO,
-    ]
-    .contains(name)
+    [header::HOST, header::CONTENT_LENGTH, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO].contains(name)
 }
 
 /// Checks the head of a request and brings it into the form in which it may be sent on. Returns the host without port, in
@@ -65,9 +58,8 @@ fn framing<B>(request: &Request<B>) -> Result<(), &'static str> {
     let headers = request.headers();
     let encodings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    let chunked = headers
-        .get(header::TRANSFER_ENCODING)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let chunked =
+        headers.get(header::TRANSFER_ENCODING).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
     match (encodings, lengths) {
         (0, 0 | 1) => Ok(()),
         (1, 0) if chunked && request.version() == Version::HTTP_11 => Ok(()),
@@ -110,11 +102,7 @@ fn origin_form<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     if request.uri().scheme().is_none() && request.uri().path().starts_with('/') {
         return Ok(());
     }
-    let path = request
-        .uri()
-        .path_and_query()
-        .cloned()
-        .filter(|path| path.as_str().starts_with('/'));
+    let path = request.uri().path_and_query().cloned().filter(|path| path.as_str().starts_with('/'));
     let path = path.ok_or("the request target is not valid")?;
     *request.uri_mut() = path.into();
     Ok(())
@@ -143,11 +131,7 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// Appends the peer that we saw; says which host was asked for, unless somebody before us has.
 fn forwarded(headers: &mut HeaderMap, peer: IpAddr, authority: &Authority) {
     let peer = peer.to_string();
-    let chain: Vec<&[u8]> = headers
-        .get_all(&FORWARDED_FOR)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
+    let chain: Vec<&[u8]> = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     let chain = if chain.is_empty() {
         peer.into_bytes()
     } else {
@@ -161,20 +145,13 @@ fn forwarded(headers: &mut HeaderMap, peer: IpAddr, authority: &Authority) {
     {
         entry.insert(value);
     }
-    headers
-        .entry(FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static("http"));
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
 }
 
 /// Whether a trailer field may be passed on: none that frames or routes a message.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    for name in [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-    ] {
+    for name in [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
         trailers.remove(name);
     }
 }

@@ -76,19 +76,13 @@ fn a_forbidden_arrow_is_caught() {
     assert_eq!(check(path, "use crate::{core::split, control::judge_loop};").len(), 1);
     assert_eq!(check(path, "use tokio::time;").len(), 1);
     assert_eq!(check(path, "use crate::core::split;").len(), 0);
-    assert_eq!(
-        check(Path::new("src/proxy/serve.rs"), "use crate::control::X;").len(),
-        1
-    );
+    assert_eq!(check(Path::new("src/proxy/serve.rs"), "use crate::control::X;").len(), 1);
 }
 
 fn check(path: &Path, code: &str) -> Vec<String> {
     let here = top_module(path);
-    let code: String = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let code: String =
+        code.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
     let mut problems = Vec::new();
     if let Some((_, allowed)) = MAY_IMPORT.iter().find(|(module, _)| *module == here) {
         for there in crate_paths(&code) {

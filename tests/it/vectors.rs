@@ -34,38 +34,22 @@ fn numbers(value: &Value) -> Vec<f64> {
 #[track_caller]
 fn near(got: f64, wanted: &Value, what: &str) {
     let wanted = number(wanted);
-    assert!(
-        (got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0),
-        "{what}: {got}, wanted {wanted}"
-    );
+    assert!((got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0), "{what}: {got}, wanted {wanted}");
 }
 
 /// `[A, B, n_c, n_s]`.
 fn counts(block: &Value) -> Counts {
     let n = numbers(block);
-    Counts {
-        canary_events: n[0],
-        stable_events: n[1],
-        canary: n[2],
-        stable: n[3],
-    }
+    Counts { canary_events: n[0], stable_events: n[1], canary: n[2], stable: n[3] }
 }
 
 fn named_counts(case: &Value) -> Counts {
     let of = |key: &str| number(&case[key]);
-    Counts {
-        canary_events: of("A"),
-        stable_events: of("B"),
-        canary: of("n_c"),
-        stable: of("n_s"),
-    }
+    Counts { canary_events: of("A"), stable_events: of("B"), canary: of("n_c"), stable: of("n_s") }
 }
 
 fn edge(case: &Value) -> Edge {
-    Edge {
-        ratio: number(&case["r"]),
-        margin: number(&case["d"]),
-    }
+    Edge { ratio: number(&case["r"]), margin: number(&case["d"]) }
 }
 
 fn histogram(buckets: &Value) -> Histogram {
@@ -113,10 +97,7 @@ fn increments() {
 fn start_mixture() {
     for case in cases("start_mixture") {
         let mut mixture = StartMixture::new(1, horizon(&case));
-        for (increment, wanted) in numbers(&case["increments"])
-            .iter()
-            .zip(case["log_e"].as_array().unwrap())
-        {
+        for (increment, wanted) in numbers(&case["increments"]).iter().zip(case["log_e"].as_array().unwrap()) {
             mixture.update([*increment]);
             near(mixture.log_e()[0], wanted, "mixture");
         }
@@ -127,11 +108,7 @@ fn start_mixture() {
 fn stream<T>(file: &str, blocks: &str, new: impl Fn(&Value) -> T, feed: impl Fn(&mut T, &Value) -> f64) {
     for case in cases(file) {
         let mut test = new(&case);
-        let pairs = case[blocks]
-            .as_array()
-            .unwrap()
-            .iter()
-            .zip(case["log_e"].as_array().unwrap());
+        let pairs = case[blocks].as_array().unwrap().iter().zip(case["log_e"].as_array().unwrap());
         for (position, (block, wanted)) in pairs.enumerate() {
             near(feed(&mut test, block), wanted, &format!("{file}, block {position}"));
         }
@@ -194,9 +171,7 @@ fn ranks() {
             if let Some(wanted) = case["log_increments"].as_array() {
                 let (canary, stable) = (histogram(&case["canary"]), histogram(&case["stable"]));
                 let got = rank_increments(&canary, &stable, 0, &distribution);
-                got.iter()
-                    .zip(wanted)
-                    .for_each(|(got, wanted)| near(*got, wanted, "ranks"));
+                got.iter().zip(wanted).for_each(|(got, wanted)| near(*got, wanted, "ranks"));
             }
         }
     }
@@ -207,12 +182,7 @@ fn streams_of_latency() {
     for case in cases("latency_rollback_stream") {
         let mut test = LatencyRollback::new(number(&case["shift"]) as i32, 2000);
         let mut reference = Reference::default();
-        for (block, wanted) in case["blocks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .zip(case["log_e"].as_array().unwrap())
-        {
+        for (block, wanted) in case["blocks"].as_array().unwrap().iter().zip(case["log_e"].as_array().unwrap()) {
             let (canary, stable) = (histogram(&block["canary"]), histogram(&block["stable"]));
             if reference.is_ready() {
                 test.update(&canary, &stable, &reference.distribution());
@@ -225,12 +195,7 @@ fn streams_of_latency() {
         let new = |pair: &Value| LatencyPromote::new(numbers(pair)[0], numbers(pair)[1] as i32);
         let mut tests: Vec<_> = case["tests"].as_array().unwrap().iter().map(new).collect();
         let mut reference = Reference::default();
-        for (block, wanted) in case["blocks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .zip(case["log_e"].as_array().unwrap())
-        {
+        for (block, wanted) in case["blocks"].as_array().unwrap().iter().zip(case["log_e"].as_array().unwrap()) {
             let (canary, stable) = (histogram(&block["canary"]), histogram(&block["stable"]));
             for (test, wanted) in tests.iter_mut().zip(wanted.as_array().unwrap()) {
                 if reference.is_ready() {

@@ -29,47 +29,30 @@ pub(super) fn plan(field: &Field<'_>) -> Option<PlanSpec> {
     if items.is_empty() || items.len() > STEPS_MAX {
         field.wrong(format!("a plan has 1 to {STEPS_MAX} steps"), "");
     }
-    let read: Vec<_> = items
-        .iter()
-        .filter_map(|item| Some((step(item)?, item.place())))
-        .collect();
+    let read: Vec<_> = items.iter().filter_map(|item| Some((step(item)?, item.place()))).collect();
     let (steps, places) = read.into_iter().unzip();
     let watch = map.get("watch").and_then(|field| watch(&field)).unwrap_or_default();
     let deadline = map.get("deadline").and_then(|field| field.parse(units::duration));
     map.done();
-    Some(PlanSpec {
-        plan: Plan { steps, watch, deadline },
-        steps: places,
-    })
+    Some(PlanSpec { plan: Plan { steps, watch, deadline }, steps: places })
 }
 
 fn step(field: &Field<'_>) -> Option<Step> {
     let map = field.map()?;
-    let weight = map
-        .need("weight", "the canary's share at this step")
-        .and_then(|field| field.parse(units::weight));
+    let weight = map.need("weight", "the canary's share at this step").and_then(|field| field.parse(units::weight));
     let hold = map.or("hold", Duration::ZERO, units::duration);
     let requests = map.or("requests", 0, whole(COUNT_MAX));
     let labels = map.or("labels", 0, whole(COUNT_MAX));
     let approve = map.or("approve", false, super::super::fields::yes_or_no);
     map.done();
-    Some(Step {
-        weight: weight?,
-        hold,
-        requests,
-        labels,
-        approve,
-    })
+    Some(Step { weight: weight?, hold, requests, labels, approve })
 }
 
 fn watch(field: &Field<'_>) -> Option<Watch> {
     let map = field.map()?;
     let hold = map.or("hold", Duration::ZERO, units::duration);
     let holdback = map.get("holdback");
-    let share = holdback
-        .as_ref()
-        .and_then(|field| field.parse(units::weight))
-        .unwrap_or_default();
+    let share = holdback.as_ref().and_then(|field| field.parse(units::weight)).unwrap_or_default();
     if let Some(field) = holdback.filter(|_| share.basis_points() > 5_000) {
         field.wrong("the old model keeps more than half", "a holdback is at most 50");
     }

@@ -24,16 +24,9 @@ const BODY_BYTES_MAX: u64 = 1 << 40;
 impl RouteSpec {
     pub(super) fn read(field: &Field<'_>) -> Option<Self> {
         let map = field.map()?;
-        let name = map
-            .need("name", "every route has a name")
-            .and_then(|f| f.said(name(RouteName::new)));
+        let name = map.need("name", "every route has a name").and_then(|f| f.said(name(RouteName::new)));
         let matches = map.need("match", "such as `match: { path: /v2/models/digits }`");
-        let matches = matches.and_then(|f| {
-            Some(Said {
-                value: read_match(&f)?,
-                place: f.place(),
-            })
-        });
+        let matches = matches.and_then(|f| Some(Said { value: read_match(&f)?, place: f.place() }));
         let variants = map.need("variants", "list at least one variant with `role: stable`");
         let items = variants.as_ref().map(Field::items).unwrap_or_default();
         let read: Vec<VariantSpec> = items.iter().filter_map(VariantSpec::read).collect();
@@ -43,13 +36,7 @@ impl RouteSpec {
             protocol: protocol(&map),
             sticky: map.get("sticky").and_then(|f| sticky(&f)),
             pin: map.or("pin", false, yes_or_no),
-            expose: map.get("expose").map_or(
-                Expose {
-                    variant: true,
-                    ticket: true,
-                },
-                |f| expose(&f),
-            ),
+            expose: map.get("expose").map_or(Expose { variant: true, ticket: true }, |f| expose(&f)),
             fallback: read_fallback(fallback.as_ref()),
             timeouts: map.get("timeouts").and_then(|f| timeouts(&f)).unwrap_or(TIMEOUTS),
             limits: map.get("limits").and_then(|f| limits(&f)).unwrap_or(LIMITS),
@@ -79,33 +66,17 @@ fn name<T>(parse: impl Fn(&str) -> Result<T, NameError>) -> impl Fn(&str) -> Res
 impl VariantSpec {
     fn read(field: &Field<'_>) -> Option<Self> {
         let map = field.map()?;
-        let name = map
-            .need("name", "every variant has a name")
-            .and_then(|f| f.said(name(VariantName::new)));
+        let name = map.need("name", "every variant has a name").and_then(|f| f.said(name(VariantName::new)));
         let role = map.need("role", "stable, canary, previous, rejected or shadow");
-        let role = role.and_then(|f| {
-            Some(Said {
-                value: f.word(ROLES)?,
-                place: f.place(),
-            })
-        });
+        let role = role.and_then(|f| Some(Said { value: f.word(ROLES)?, place: f.place() }));
         let weight = map.need("weight", "its share in per cent; 0 is a weight too");
         let weight = weight.and_then(|f| f.said(units::weight));
         let url = map.need("url", "where it is served, such as http://digits-v1.models.svc:8080");
-        let backend = url
-            .as_ref()
-            .and_then(|f| Some((f.parse(backend)?, f.text()?.to_owned())));
+        let backend = url.as_ref().and_then(|f| Some((f.parse(backend)?, f.text()?.to_owned())));
         let model = map.get("model").and_then(|f| model(&f)).unwrap_or_default();
         map.done();
         let (backend, url) = backend?;
-        Some(Self {
-            name: name?,
-            role: role?,
-            weight: weight?,
-            backend,
-            url,
-            model,
-        })
+        Some(Self { name: name?, role: role?, weight: weight?, backend, url, model })
     }
 }
 
@@ -140,20 +111,13 @@ fn backend(url: &str) -> Result<Backend, String> {
     if host.is_empty() || port == 0 {
         return Err(bad("host or port is empty"));
     }
-    Ok(Backend {
-        host: host.into(),
-        port,
-    })
+    Ok(Backend { host: host.into(), port })
 }
 
 fn model(field: &Field<'_>) -> Option<ModelRef> {
     let map = field.map()?;
     let text = |key| map.get(key).and_then(|f| f.text()).map(Into::into);
-    let model = ModelRef {
-        version: text("version"),
-        uri: text("uri"),
-        digest: text("digest"),
-    };
+    let model = ModelRef { version: text("version"), uri: text("uri"), digest: text("digest") };
     map.done();
     Some(model)
 }
@@ -163,10 +127,7 @@ fn read_match(field: &Field<'_>) -> Option<Match> {
     let path = map.get("path").and_then(|f| f.parse(path).map(PathMatch::Prefix));
     let exact = map.get("exact");
     if let Some(field) = exact.as_ref().filter(|_| path.is_some()) {
-        field.wrong(
-            "`path` and `exact` exclude one another",
-            "`path` is a prefix; keep one of them",
-        );
+        field.wrong("`path` and `exact` exclude one another", "`path` is a prefix; keep one of them");
     }
     let exact = exact.and_then(|f| f.parse(self::path).map(PathMatch::Exact));
     if exact.is_none() && path.is_none() && map.get("path").is_none() && map.get("exact").is_none() {
@@ -175,11 +136,7 @@ fn read_match(field: &Field<'_>) -> Option<Match> {
     let host = map.get("host").and_then(|f| f.parse(host));
     let headers = map.get("headers").map(|f| headers(&f)).unwrap_or_default();
     map.done();
-    Some(Match {
-        host,
-        path: exact.or(path)?,
-        headers,
-    })
+    Some(Match { host, path: exact.or(path)?, headers })
 }
 
 fn path(text: &str) -> Result<Box<str>, String> {
@@ -187,21 +144,13 @@ fn path(text: &str) -> Result<Box<str>, String> {
     if text.starts_with('/') && plain {
         Ok(text.into())
     } else {
-        Err(format!(
-            "`{text}` is not a path; it begins with `/` and holds neither spaces nor `?` nor `#`"
-        ))
+        Err(format!("`{text}` is not a path; it begins with `/` and holds neither spaces nor `?` nor `#`"))
     }
 }
 
 fn host(text: &str) -> Result<Box<str>, String> {
-    let good = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    if good {
-        Ok(text.to_ascii_lowercase().into())
-    } else {
-        Err(format!("`{text}` is not a host name without port"))
-    }
+    let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    if good { Ok(text.to_ascii_lowercase().into()) } else { Err(format!("`{text}` is not a host name without port")) }
 }
 
 fn header_name(text: &str) -> Result<HeaderName, String> {
@@ -213,89 +162,57 @@ fn headers(field: &Field<'_>) -> Vec<HeaderMatch> {
         let name = header_name(key).map_err(|what| value.wrong(what, "")).ok()?;
         let wanted =
             value.parse(|text| HeaderValue::from_str(text).map_err(|_| format!("`{text}` is not a header value")))?;
-        Some(HeaderMatch {
-            name,
-            value: (wanted != "*").then_some(wanted),
-        })
+        Some(HeaderMatch { name, value: (wanted != "*").then_some(wanted) })
     };
     field.free_entries().into_iter().filter_map(read).collect()
 }
 
 fn protocol(map: &crate::config::fields::Map<'_>) -> Protocol {
     let pointer = map.get("prediction");
-    let named = map
-        .get("protocol")
-        .and_then(|f| f.word(&[("v2", 0), ("v1", 1), ("mlflow", 2), ("openai", 3), ("raw", 4)]));
+    let named =
+        map.get("protocol").and_then(|f| f.word(&[("v2", 0), ("v1", 1), ("mlflow", 2), ("openai", 3), ("raw", 4)]));
     if let Some(field) = pointer.as_ref().filter(|_| named.is_some_and(|n| n != 4)) {
-        field.wrong(
-            "`prediction` is for `protocol: raw`",
-            "the other protocols say where the prediction sits",
-        );
+        field.wrong("`prediction` is for `protocol: raw`", "the other protocols say where the prediction sits");
     }
     match named {
         Some(0) => Protocol::V2,
         Some(1) => Protocol::V1,
         Some(2) => Protocol::Mlflow,
         Some(3) => Protocol::OpenAi,
-        _ => Protocol::Raw {
-            prediction: pointer.and_then(|f| f.parse(json_pointer)),
-        },
+        _ => Protocol::Raw { prediction: pointer.and_then(|f| f.parse(json_pointer)) },
     }
 }
 
 /// RFC 6901.
 fn json_pointer(text: &str) -> Result<Box<[Box<str>]>, String> {
-    let rest = text
-        .strip_prefix('/')
-        .ok_or_else(|| format!("`{text}` is not a JSON pointer; it begins with `/`"))?;
-    Ok(rest
-        .split('/')
-        .map(|token| token.replace("~1", "/").replace("~0", "~").into())
-        .collect())
+    let rest = text.strip_prefix('/').ok_or_else(|| format!("`{text}` is not a JSON pointer; it begins with `/`"))?;
+    Ok(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~").into()).collect())
 }
 
 fn sticky(field: &Field<'_>) -> Option<Sticky> {
     let map = field.map()?;
-    let header = map
-        .need("header", "the field that names the user")
-        .and_then(|f| f.parse(header_name));
+    let header = map.need("header", "the field that names the user").and_then(|f| f.parse(header_name));
     map.done();
     Some(Sticky { header: header? })
 }
 
 fn expose(field: &Field<'_>) -> Expose {
-    let all = Expose {
-        variant: true,
-        ticket: true,
-    };
+    let all = Expose { variant: true, ticket: true };
     let Some(map) = field.map() else { return all };
-    let expose = Expose {
-        variant: map.or("variant", true, yes_or_no),
-        ticket: map.or("ticket", true, yes_or_no),
-    };
+    let expose = Expose { variant: map.or("variant", true, yes_or_no), ticket: map.or("ticket", true, yes_or_no) };
     map.done();
     expose
 }
 
 fn fallback_to(field: &Field<'_>) -> Option<Said<String>> {
     let entry = field.node().entry("to")?;
-    let place = Place {
-        path: format!("{}.to", field.place().path),
-        span: entry.value.span.clone(),
-    };
-    Some(Said {
-        value: entry.value.text()?.to_owned(),
-        place,
-    })
+    let place = Place { path: format!("{}.to", field.place().path), span: entry.value.span.clone() };
+    Some(Said { value: entry.value.text()?.to_owned(), place })
 }
 
 /// Missing: only what was never sent is sent again, to stable. `off`: never.
 fn read_fallback(field: Option<&Field<'_>>) -> Option<FallbackPolicy> {
-    let base = FallbackPolicy {
-        connect: true,
-        replay_bytes_max: REPLAY_BYTES,
-        ..FallbackPolicy::default()
-    };
+    let base = FallbackPolicy { connect: true, replay_bytes_max: REPLAY_BYTES, ..FallbackPolicy::default() };
     let Some(field) = field else {
         return Some(base);
     };
@@ -305,11 +222,7 @@ fn read_fallback(field: Option<&Field<'_>>) -> Option<FallbackPolicy> {
     let map = field.map()?;
     let mut policy = FallbackPolicy { connect: false, ..base };
     let _ = map.get("to");
-    for item in map
-        .need("when", "such as [connect, timeout, \"502\"]")
-        .map(|f| f.items())
-        .unwrap_or_default()
-    {
+    for item in map.need("when", "such as [connect, timeout, \"502\"]").map(|f| f.items()).unwrap_or_default() {
         match item.text() {
             Some("connect") => policy.connect = true,
             Some("timeout") => policy.timeout = true,
@@ -321,9 +234,7 @@ fn read_fallback(field: Option<&Field<'_>>) -> Option<FallbackPolicy> {
     policy.replay_bytes_max = map
         .get("replay_body")
         .and_then(|f| f.parse(units::size))
-        .map_or(REPLAY_BYTES, |bytes| {
-            usize::try_from(bytes.min(64 << 20)).unwrap_or(REPLAY_BYTES)
-        });
+        .map_or(REPLAY_BYTES, |bytes| usize::try_from(bytes.min(64 << 20)).unwrap_or(REPLAY_BYTES));
     map.done();
     Some(policy)
 }
@@ -332,10 +243,7 @@ fn item_status(item: &Field<'_>, code: &str) -> Option<StatusCode> {
     let status = code.parse::<u16>().ok().filter(|code| (500..600).contains(code));
     let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     if status.is_none() {
-        item.wrong(
-            format!("`{code}` is not known here"),
-            "connect, timeout, reset, or a status from 500 to 599",
-        );
+        item.wrong(format!("`{code}` is not known here"), "connect, timeout, reset, or a status from 500 to 599");
     }
     status
 }
@@ -360,21 +268,14 @@ fn timeouts(field: &Field<'_>) -> Option<Timeouts> {
         total: map.or("total", TIMEOUTS.total, positive),
     };
     if timeouts.total < timeouts.first_byte {
-        field.warn(
-            "`total` is shorter than `first_byte`",
-            "`total` will always strike first",
-        );
+        field.warn("`total` is shorter than `first_byte`", "`total` will always strike first");
     }
     map.done();
     Some(timeouts)
 }
 
-const LIMITS: Limits = Limits {
-    in_flight: 512,
-    queue: 256,
-    queue_wait: Duration::from_millis(500),
-    request_body_bytes: 64 << 20,
-};
+const LIMITS: Limits =
+    Limits { in_flight: 512, queue: 256, queue_wait: Duration::from_millis(500), request_body_bytes: 64 << 20 };
 
 fn limits(field: &Field<'_>) -> Option<Limits> {
     let map = field.map()?;

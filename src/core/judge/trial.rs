@@ -53,9 +53,8 @@ impl Trial {
         let latency = policy.latency.or(defaults.latency);
         let accuracy = policy.accuracy.or(defaults.accuracy);
         let edge = |ratio, margin| Edge { ratio, margin };
-        let (rise, pass) = errors.map_or((edge(1.0, 0.0), edge(1.0, 0.0)), |e| {
-            (edge(1.0, e.may_rise), edge(e.pass_ratio, e.pass_margin))
-        });
+        let (rise, pass) = errors
+            .map_or((edge(1.0, 0.0), edge(1.0, 0.0)), |e| (edge(1.0, e.may_rise), edge(e.pass_ratio, e.pass_margin)));
         let (tolerate, middle, tail) =
             latency.map_or((0, 0, 0), |l| (l.tolerate_buckets, l.pass_buckets, l.pass_tail_buckets));
         let (worse, drop) = accuracy.map_or((0.0, 0.0), |a| (a.tolerate, a.may_drop));
@@ -162,10 +161,7 @@ impl Trial {
             (Signal::Accuracy, 0.3, self.policy.accuracy.is_some()),
         ];
         let sum: f64 = all.iter().filter(|(.., on)| *on).map(|(_, weight, _)| weight).sum();
-        all.iter()
-            .filter(|(.., on)| *on)
-            .map(|(signal, weight, _)| (*signal, weight / sum))
-            .collect()
+        all.iter().filter(|(.., on)| *on).map(|(signal, weight, _)| (*signal, weight / sum)).collect()
     }
 
     fn log_e_against(&self, signal: Signal) -> f64 {
@@ -179,11 +175,7 @@ impl Trial {
     fn log_e_for(&self, signal: Signal) -> f64 {
         match signal {
             Signal::Errors => self.errors_promote.log_e(),
-            Signal::Latency => self
-                .latency_promote
-                .iter()
-                .map(LatencyPromote::log_e)
-                .fold(f64::INFINITY, f64::min),
+            Signal::Latency => self.latency_promote.iter().map(LatencyPromote::log_e).fold(f64::INFINITY, f64::min),
             Signal::Accuracy => self.accuracy_promote.log_e(),
         }
     }
@@ -191,11 +183,8 @@ impl Trial {
     /// Natural log of the combined e-value against the canary; minus infinity with every signal off.
     #[must_use]
     pub fn log_e_rollback(&self) -> f64 {
-        let terms: Vec<_> = self
-            .weights()
-            .into_iter()
-            .map(|(signal, weight)| (weight, self.log_e_against(signal)))
-            .collect();
+        let terms: Vec<_> =
+            self.weights().into_iter().map(|(signal, weight)| (weight, self.log_e_against(signal))).collect();
         log_mix(&terms)
     }
 
@@ -248,11 +237,8 @@ impl Trial {
             return Verdict::Undecided(Reason::StableUnhealthy);
         }
         let at = -self.policy.alpha_promote.ln();
-        let lacking: Vec<Signal> = weights
-            .iter()
-            .map(|(signal, _)| *signal)
-            .filter(|signal| self.log_e_for(*signal) < at)
-            .collect();
+        let lacking: Vec<Signal> =
+            weights.iter().map(|(signal, _)| *signal).filter(|signal| self.log_e_for(*signal) < at).collect();
         match lacking.as_slice() {
             [] if log_e < (NO_SMOKE / self.policy.alpha).ln() && !weights.is_empty() => Verdict::Pass,
             [Signal::Accuracy] => Verdict::Undecided(Reason::LabelStarved),
@@ -268,11 +254,7 @@ impl Trial {
 
     /// The numbers behind the verdict.
     #[must_use]
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole counts below 2^53"
-    )]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole counts below 2^53")]
     pub fn evidence(&self) -> Evidence {
         let count = |number: f64| number as u64;
         Evidence {
@@ -283,19 +265,11 @@ impl Trial {
             log_e_rollback: self.log_e_rollback(),
             log_e_rollback_at: -self.policy.alpha.ln(),
             log_e_split: self.log_e_split(),
-            signals: self
-                .weights()
-                .into_iter()
-                .map(|(signal, weight)| self.of_signal(signal, weight))
-                .collect(),
+            signals: self.weights().into_iter().map(|(signal, weight)| self.of_signal(signal, weight)).collect(),
         }
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole counts below 2^53"
-    )]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole counts below 2^53")]
     fn of_signal(&self, signal: Signal, weight: f64) -> SignalEvidence {
         let share = |events: f64, n: f64| if n > 0.0 { events / n } else { 0.0 };
         let p99 = |histogram: &Histogram| histogram.quantile(0.99).map_or(0.0, bucket_bound_ms);
@@ -313,10 +287,8 @@ impl Trial {
             }
             Signal::Accuracy => {
                 let margin = self.policy.accuracy.map_or(0.0, |a| a.tolerate);
-                let (canary, stable) = (
-                    share(l.canary - l.canary_events, l.canary),
-                    share(l.stable - l.stable_events, l.stable),
-                );
+                let (canary, stable) =
+                    (share(l.canary - l.canary_events, l.canary), share(l.stable - l.stable_events, l.stable));
                 (canary, stable, l.canary as u64, l.stable as u64, margin)
             }
         };

@@ -47,11 +47,7 @@ pub fn projection(canary: f64, stable: f64, (p_c, p_s): (f64, f64), edge: Edge) 
         let slope = stable * (p_s / (t * t) + (1.0 - p_s) / ((1.0 - t) * (1.0 - t)))
             + canary * r * r * (p_c / (c * c) + (1.0 - p_c) / ((1.0 - c) * (1.0 - c)));
         let newton = t - f / slope;
-        let next = if low < newton && newton < high {
-            newton
-        } else {
-            0.5 * (low + high)
-        };
+        let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
         let done = (next - t).abs() <= 1e-15 * t || next <= low || next >= high;
         t = next;
         if done {
@@ -87,12 +83,7 @@ impl BernoulliRollback {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(edge: Edge, horizon: u32) -> Self {
-        Self {
-            edge,
-            mixture: StartMixture::new(ODDS_GRID.len(), horizon),
-            log_learnt: 0.0,
-            past: Counts::default(),
-        }
+        Self { edge, mixture: StartMixture::new(ODDS_GRID.len(), horizon), log_learnt: 0.0, past: Counts::default() }
     }
 
     /// Takes a block.
@@ -106,14 +97,9 @@ impl BernoulliRollback {
         let learnt = clip(shrunk.max(at + 1e-6));
         let (edge, bets) = (self.edge, self.past.stable >= STABLE_MIN);
         let increment = |p_c: f64| {
-            if bets {
-                log_increment(block, (p_c, p_s), edge)
-            } else {
-                0.0
-            }
+            if bets { log_increment(block, (p_c, p_s), edge) } else { 0.0 }
         };
-        self.mixture
-            .update(ODDS_GRID.iter().map(|odds| increment(clip(odds_times(at, *odds)))));
+        self.mixture.update(ODDS_GRID.iter().map(|odds| increment(clip(odds_times(at, *odds)))));
         self.log_learnt += increment(learnt);
         self.past.add(block);
     }
@@ -146,12 +132,7 @@ impl BernoulliPromote {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(edge: Edge) -> Self {
-        Self {
-            edge,
-            log_equal: 0.0,
-            log_learnt: 0.0,
-            past: Counts::default(),
-        }
+        Self { edge, log_equal: 0.0, log_learnt: 0.0, past: Counts::default() }
     }
 
     /// Takes a block. `equal`: the rates `(p_c, p_s)` that a canary equal to stable would show; `None`: stable's past for both.

@@ -63,9 +63,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: vec![0; BUCKETS].into(),
-        }
+        Self { counts: vec![0; BUCKETS].into() }
     }
 }
 
@@ -134,11 +132,7 @@ impl Histogram {
     #[must_use]
     pub fn minus(&self, earlier: &Self) -> Self {
         let pairs = self.counts.iter().zip(&earlier.counts);
-        Self {
-            counts: pairs
-                .map(|(now, then)| if now < then { *now } else { now - then })
-                .collect(),
-        }
+        Self { counts: pairs.map(|(now, then)| if now < then { *now } else { now - then }).collect() }
     }
 }
 

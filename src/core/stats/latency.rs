@@ -19,20 +19,13 @@ use super::{
 pub const RANK_BETS: [f64; 6] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8];
 /// Where the tails begin.
 pub const TAILS: [f64; 3] = [0.9, 0.99, 0.999];
-const EQUAL: Edge = Edge {
-    ratio: 1.0,
-    margin: 0.0,
-};
+const EQUAL: Edge = Edge { ratio: 1.0, margin: 0.0 };
 
 /// Requests above a bucket, and all, of both variants; the canary's are first made faster by `shift` buckets.
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 fn above(canary: &Histogram, stable: &Histogram, bucket: i32, shift: i32) -> Counts {
     let beyond = |histogram: &Histogram, limit: i32| -> f64 {
-        histogram
-            .iter()
-            .filter(|(b, _)| *b > limit)
-            .map(|(_, n)| n as f64)
-            .sum()
+        histogram.iter().filter(|(b, _)| *b > limit).map(|(_, n)| n as f64).sum()
     };
     Counts {
         canary_events: beyond(canary, bucket + shift),
@@ -55,19 +48,13 @@ pub fn rank_increments(
     let (n_c, n_s) = (canary.total() as f64, stable.total() as f64);
     let rho = n_c / (n_c + n_s);
     let scored = |histogram: &Histogram, shift: i32| -> Vec<(f64, f64)> {
-        histogram
-            .iter()
-            .map(|(bucket, n)| (n as f64, reference.mid_rank(bucket - shift)))
-            .collect()
+        histogram.iter().map(|(bucket, n)| (n as f64, reference.mid_rank(bucket - shift))).collect()
     };
     let (canary, stable) = (scored(canary, shift), scored(stable, 0));
     RANK_BETS.map(|bet| {
         let lambda = bet * rho.min(1.0 - rho);
         let for_canary: f64 = canary.iter().map(|(n, s)| n * (lambda * s / rho).ln_1p()).sum();
-        let for_stable: f64 = stable
-            .iter()
-            .map(|(n, s)| n * (-lambda * s / (1.0 - rho)).ln_1p())
-            .sum();
+        let for_stable: f64 = stable.iter().map(|(n, s)| n * (-lambda * s / (1.0 - rho)).ln_1p()).sum();
         for_canary + for_stable
     })
 }
@@ -96,8 +83,7 @@ impl LatencyRollback {
         if canary.total() == 0 || stable.total() == 0 {
             return;
         }
-        self.ranks
-            .update(rank_increments(canary, stable, self.shift, reference));
+        self.ranks.update(rank_increments(canary, stable, self.shift, reference));
         for (test, q) in self.tails.iter_mut().zip(TAILS) {
             test.update(&above(canary, stable, reference.quantile(q), self.shift));
         }
@@ -131,11 +117,7 @@ impl LatencyPromote {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(q: f64, shift: i32) -> Self {
-        Self {
-            q,
-            shift,
-            test: BernoulliPromote::new(EQUAL),
-        }
+        Self { q, shift, test: BernoulliPromote::new(EQUAL) }
     }
 
     /// Takes a block, against what stable's latency was before it.
@@ -147,12 +129,8 @@ impl LatencyPromote {
         distribution: &Distribution,
     ) {
         let bucket = distribution.quantile(self.q);
-        let hoped = (
-            reference.share_above(bucket + self.shift),
-            reference.share_above(bucket),
-        );
-        self.test
-            .update(&above(canary, stable, bucket, self.shift), Some(hoped));
+        let hoped = (reference.share_above(bucket + self.shift), reference.share_above(bucket));
+        self.test.update(&above(canary, stable, bucket, self.shift), Some(hoped));
     }
 
     /// Natural log of the e-value.

@@ -22,11 +22,7 @@ impl StartMixture {
     /// A mixture of `components`, none of which has seen a block.
     #[must_use]
     pub fn new(components: usize, horizon: u32) -> Self {
-        Self {
-            log_s: vec![f64::NEG_INFINITY; components],
-            block: 0.0,
-            horizon: f64::from(horizon),
-        }
+        Self { log_s: vec![f64::NEG_INFINITY; components], block: 0.0, horizon: f64::from(horizon) }
     }
 
     /// Prior of a start in the present block, and of a start up to and with it.

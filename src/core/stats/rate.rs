@@ -67,13 +67,7 @@ impl RateRollback {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(edge: Edge, grid: &'static [f64], horizon: u32) -> Self {
-        Self {
-            edge,
-            grid,
-            mixture: StartMixture::new(grid.len(), horizon),
-            log_learnt: 0.0,
-            past: Counts::default(),
-        }
+        Self { edge, grid, mixture: StartMixture::new(grid.len(), horizon), log_learnt: 0.0, past: Counts::default() }
     }
 
     /// The canary's past rate over the edge, shrunk to 3 by the weight of three events at the edge.
@@ -90,8 +84,7 @@ impl RateRollback {
             return;
         }
         let edge = self.edge;
-        self.mixture
-            .update(self.grid.iter().map(|r| log_increment(block, edge, *r)));
+        self.mixture.update(self.grid.iter().map(|r| log_increment(block, edge, *r)));
         if self.past.stable >= STABLE_MIN {
             self.log_learnt += log_increment(block, edge, self.learnt());
         }
@@ -127,13 +120,7 @@ impl RatePromote {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(edge: Edge) -> Self {
-        Self {
-            edge,
-            log_grid: [0.0; PROMOTE_GRID.len()],
-            log_learnt: 0.0,
-            log_equal: 0.0,
-            past: Counts::default(),
-        }
+        Self { edge, log_grid: [0.0; PROMOTE_GRID.len()], log_learnt: 0.0, log_equal: 0.0, past: Counts::default() }
     }
 
     /// The canary's past rate, shrunk to stable's, over the edge.
@@ -166,11 +153,7 @@ impl RatePromote {
     /// Natural log of the e-value: 0.5 on an equal canary, 0.3 on what was learnt, 0.2 on the grid.
     #[must_use]
     pub fn log_e(&self) -> f64 {
-        log_mix(&[
-            (0.5, self.log_equal),
-            (0.3, self.log_learnt),
-            (0.2, log_mean(&self.log_grid)),
-        ])
+        log_mix(&[(0.5, self.log_equal), (0.3, self.log_learnt), (0.2, log_mean(&self.log_grid))])
     }
 }
 

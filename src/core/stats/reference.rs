@@ -21,10 +21,7 @@ pub struct Reference {
 
 impl Default for Reference {
     fn default() -> Self {
-        Self {
-            weights: vec![0.0; BUCKETS].into(),
-            weight: 0.0,
-        }
+        Self { weights: vec![0.0; BUCKETS].into(), weight: 0.0 }
     }
 }
 
@@ -35,10 +32,7 @@ impl Reference {
         self.weights.iter_mut().for_each(|w| *w *= DECAY);
         let mut added = 0;
         for (bucket, n) in stable.iter() {
-            if let Some(weight) = usize::try_from(bucket - BUCKET_MIN)
-                .ok()
-                .and_then(|i| self.weights.get_mut(i))
-            {
+            if let Some(weight) = usize::try_from(bucket - BUCKET_MIN).ok().and_then(|i| self.weights.get_mut(i)) {
                 *weight += n as f64;
             }
             added += n;

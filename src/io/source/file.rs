@@ -110,11 +110,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 fn read_once(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = if path.is_dir() {
         let data = path.join("..data");
-        let resolved = if data.is_symlink() {
-            data.canonicalize()?
-        } else {
-            path.to_owned()
-        };
+        let resolved = if data.is_symlink() { data.canonicalize()? } else { path.to_owned() };
         resolved.join(FILE_NAME)
     } else {
         path.to_owned()
@@ -133,13 +129,7 @@ fn revision(bytes: &[u8]) -> Revision {
 fn watch(directory: &Path, tell: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let tell = move |event: notify::Result<notify::Event>| {
         // Our own reads are accesses; a full channel already says "look".
-        if !matches!(
-            event,
-            Ok(notify::Event {
-                kind: EventKind::Access(_),
-                ..
-            })
-        ) {
+        if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
             let _ = tell.try_send(());
         }
     };
