@@ -6,7 +6,6 @@
 )]
 
 mod check;
-mod people;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -27,8 +26,6 @@ enum Verb {
     Serve(serve::Serve),
     /// Compile routes files and show every problem with its place.
     Check(check::Check),
-    #[command(flatten)]
-    People(people::People),
 }
 
 /// Reads the arguments and runs the command.
@@ -37,6 +34,5 @@ pub fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
         Verb::Check(check) => check.run(),
-        Verb::People(people) => people.run(),
     }
 }
