@@ -1,1 +1,177 @@
-//! Stub.
+//! The admin listener: probes, metrics, routes and labels. For people, Prometheus and label pipelines; never for traffic.
+
+pub mod auth;
+pub mod feedback;
+mod view;
+
+use crate::{
+    core::{judge::Judgement, name::RouteName, snapshot::Live, status::ConfigStatus},
+    io::{clock, meters::Meters, metrics},
+};
+use arc_swap::ArcSwap;
+use auth::{Role, Tokens};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, DefaultBodyLimit, Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use feedback::Door;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::watch, time::interval};
+
+/// Largest feedback request.
+pub const FEEDBACK_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often labels that were too early are looked at again.
+const MATURE_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything the admin plane reads, and the one thing it writes.
+#[derive(Debug)]
+pub struct Admin {
+    /// The config loop writes.
+    pub live: Arc<ArcSwap<Live>>,
+    /// The config loop writes.
+    pub config: watch::Receiver<Arc<ConfigStatus>>,
+    /// The judge loop writes.
+    pub judgements: watch::Receiver<Arc<BTreeMap<RouteName, Judgement>>>,
+    /// `app` writes `true` once.
+    pub drain: watch::Receiver<bool>,
+    /// Shared by all threads.
+    pub meters: Arc<Meters>,
+    /// Who may do what.
+    pub tokens: Tokens,
+    /// Ours: where labels come in.
+    pub door: Mutex<Door>,
+}
+
+type Shared = State<Arc<Admin>>;
+type Peer = ConnectInfo<SocketAddr>;
+
+/// Serves until it is dropped.
+///
+/// # Errors
+/// If the listener cannot be registered with the runtime.
+pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Result<()> {
+    let admin = Arc::new(admin);
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(show_metrics))
+        .route("/v1/routes", get(routes))
+        .route("/v1/routes/{name}", get(route))
+        .route("/v1/feedback", post(label))
+        .layer(DefaultBodyLimit::max(FEEDBACK_BYTES_MAX))
+        .with_state(admin.clone());
+    let listener = TcpListener::from_std(listener)?;
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::select! {
+        ended = axum::serve(listener, service) => ended,
+        () = mature(&admin) => Ok(()),
+    }
+}
+
+async fn mature(admin: &Admin) {
+    let mut beat = interval(MATURE_EVERY);
+    loop {
+        beat.tick().await;
+        admin.door.lock().unwrap_or_else(PoisonError::into_inner).mature(&admin.live.load(), clock::now());
+    }
+}
+
+impl Admin {
+    fn denied(&self, headers: &HeaderMap, peer: SocketAddr, role: Role) -> Option<Response> {
+        // A web page of somebody else's may make a browser on this machine call us; it cannot hide where it comes from.
+        let foreign = role > Role::Viewer && headers.contains_key("origin");
+        if !foreign && self.tokens.allow(headers, peer.ip(), role) {
+            return None;
+        }
+        self.meters.admin_denied.up();
+        let help = "send `authorization: Bearer TOKEN` of a role that may do this; without token files, writing is for loopback";
+        Some(problem(StatusCode::UNAUTHORIZED, help))
+    }
+}
+
+fn problem(status: StatusCode, help: &str) -> Response {
+    (status, Json(json!({ "error": help }))).into_response()
+}
+
+async fn ready(State(admin): Shared) -> Response {
+    if *admin.drain.borrow() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
+    let config = admin.config.borrow().clone();
+    if config.generation.0 > 0 {
+        return "ok\n".into_response();
+    }
+    let first = config.problems.first().map_or("no routes file has been read yet", String::as_str);
+    problem(StatusCode::SERVICE_UNAVAILABLE, first)
+}
+
+async fn show_metrics(State(admin): Shared, ConnectInfo(peer): Peer, headers: HeaderMap) -> Response {
+    if let Some(denied) = admin.denied(&headers, peer, Role::Viewer) {
+        return denied;
+    }
+    let (config, judgements) = (admin.config.borrow().clone(), admin.judgements.borrow().clone());
+    match metrics::render(&admin.live.load(), &config, &judgements, &admin.meters) {
+        Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+async fn routes(State(admin): Shared, ConnectInfo(peer): Peer, headers: HeaderMap) -> Response {
+    if let Some(denied) = admin.denied(&headers, peer, Role::Viewer) {
+        return denied;
+    }
+    let (live, config, judgements) =
+        (admin.live.load_full(), admin.config.borrow().clone(), admin.judgements.borrow().clone());
+    let all = live.snapshot.routes.iter().enumerate();
+    let routes: Vec<_> = all.map(|(at, route)| view::route(&live, at, route, judgements.get(&route.name))).collect();
+    let revision = config.revision.as_ref().map(ToString::to_string);
+    Json(json!({ "generation": config.generation.0, "revision": revision, "problems": config.problems, "routes": routes }))
+        .into_response()
+}
+
+async fn route(
+    State(admin): Shared,
+    ConnectInfo(peer): Peer,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Response {
+    if let Some(denied) = admin.denied(&headers, peer, Role::Viewer) {
+        return denied;
+    }
+    let (live, judgements) = (admin.live.load_full(), admin.judgements.borrow().clone());
+    match live.snapshot.routes.named(&name) {
+        Some((at, route)) => Json(view::route(&live, at, route, judgements.get(&route.name))).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "there is no such route; GET /v1/routes lists them"),
+    }
+}
+
+/// One JSON object, or one a line (NDJSON): a result per line, in the same order.
+async fn label(State(admin): Shared, ConnectInfo(peer): Peer, headers: HeaderMap, body: Bytes) -> Response {
+    if let Some(denied) = admin.denied(&headers, peer, Role::Labeler) {
+        return denied;
+    }
+    let Ok(text) = std::str::from_utf8(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the body is not UTF-8");
+    };
+    let (live, now) = (admin.live.load_full(), clock::now());
+    let mut door = admin.door.lock().unwrap_or_else(PoisonError::into_inner);
+    let results: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| match door.take(line, &live, now, &admin.meters) {
+            (result, help) if help.is_empty() => json!({ "result": result }),
+            (result, help) => json!({ "result": result, "error": help }),
+        })
+        .collect();
+    Json(json!({ "results": results })).into_response()
+}

@@ -1,1 +1,216 @@
-//! Stub.
+//! Builds everything once, in order, and owns every thread and every channel. Drains in reverse.
+#![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
+
+use crate::{
+    admin::{
+        self, Admin,
+        auth::{Role, Tokens},
+        feedback::Door,
+    },
+    config::settings::Settings,
+    control::{clamp_loop::ClampLoop, config_loop::ConfigLoop, judge_loop::JudgeLoop},
+    core::{snapshot::Live, ticket::TicketKey},
+    io::{listener, meters::Meters, source::file::FileSource, store::Store},
+    proxy::{DataThread, Gates, ProxySettings},
+};
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+};
+use tokio::{runtime, sync::watch, task::LocalSet};
+
+/// Fewer bytes of ticket key are refused: labels could be forged by guessing.
+const TICKET_KEY_BYTES_MIN: usize = 16;
+
+/// A running Coalmine.
+#[derive(Debug)]
+pub struct App {
+    /// Where traffic comes in.
+    pub data: SocketAddr,
+    /// Where people come in.
+    pub admin: SocketAddr,
+    drain: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    data_threads: Vec<JoinHandle<()>>,
+    control: Option<JoinHandle<()>>,
+}
+
+/// Starts everything. When it returns, both listeners are open.
+///
+/// # Errors
+/// A port that is taken, a secret that cannot be read, a state directory that cannot be written.
+pub fn start(settings: &Settings) -> anyhow::Result<App> {
+    let Some(routes) = &settings.routes else {
+        bail!("no routes: say where the routes file is, with --routes PATH or `routes:` in the settings file");
+    };
+    let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let store = match &settings.state_dir {
+        Some(dir) => Store::open_dir(dir)?,
+        None => Store::memory(),
+    };
+    let key = ticket_key(settings.ticket_key_file.as_deref())?;
+    let tokens = tokens(settings)?;
+    let live = Arc::new(ArcSwap::from_pointee(Live::default()));
+    let meters = Arc::new(Meters::default());
+    let (drain, draining) = watch::channel(false);
+    let (stop, mut stopping) = watch::channel(false);
+
+    let (documents, newest) = watch::channel(None);
+    let (clamps, clamped) = watch::channel(Arc::default());
+    let (status, config) = watch::channel(Arc::default());
+    let (judgements, judged) = watch::channel(Arc::default());
+    // Before any routes file is read: what was rejected stays at 0 from the first request on.
+    let clamp_loop = ClampLoop::new(live.clone(), judged.clone(), clamps, store.clone());
+    let config_loop = ConfigLoop { documents: newest, clamps: clamped.clone(), live: live.clone(), status, threads };
+    let judge_loop = JudgeLoop {
+        live: live.clone(),
+        clamps: clamped,
+        judgements,
+        store,
+        interval: settings.judge_interval,
+        replicas: settings.replicas,
+    };
+    let source = FileSource::new(routes.clone());
+
+    let admin_socket = bind(settings.admin, false)?;
+    let first = bind(settings.listen, true)?;
+    let (data, admin) = (first.local_addr()?, admin_socket.local_addr()?);
+    let people = Admin {
+        live: live.clone(),
+        config,
+        judgements: judged,
+        drain: draining.clone(),
+        meters: meters.clone(),
+        tokens,
+        door: Door::new(key.clone()).into(),
+    };
+    let control = spawn("control", move |runtime| {
+        runtime.block_on(async move {
+            tokio::select! {
+                () = source.run(documents) => {}
+                () = config_loop.run() => {}
+                () = judge_loop.run() => {}
+                () = clamp_loop.run() => {}
+                ended = admin::run(people, admin_socket) => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "admin listener ended");
+                    }
+                }
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        });
+    })?;
+
+    let gates = Arc::new(Gates::default());
+    let spec = |index| DataThread {
+        index,
+        live: live.clone(),
+        key: key.clone(),
+        settings: proxy_settings(settings),
+        drain: draining.clone(),
+        meters: meters.clone(),
+        gates: gates.clone(),
+    };
+    let data_threads = data_threads(first, threads, spec)?;
+    tracing::info!(%data, %admin, threads, "serving");
+    Ok(App { data, admin, drain, stop, data_threads, control: Some(control) })
+}
+
+impl App {
+    /// Not ready any more; accepts for the lame-duck time, then ends what is in flight within the drain limit.
+    pub fn drain(&self) {
+        tracing::info!("draining");
+        self.drain.send_replace(true);
+    }
+
+    /// Waits until everything has ended; [`Self::drain`] comes first.
+    pub fn join(mut self) {
+        for thread in self.data_threads.drain(..) {
+            let _ = thread.join();
+        }
+        // Probes and metrics are answered until the last request is done.
+        self.stop.send_replace(true);
+        if let Some(control) = self.control.take() {
+            let _ = control.join();
+        }
+    }
+}
+
+/// One thread per listener of its own on the same port; the kernel spreads connections over them.
+fn data_threads(
+    first: TcpListener,
+    threads: usize,
+    spec: impl Fn(usize) -> DataThread,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..threads {
+        sockets.push(bind(address, true)?);
+    }
+    let start = |(index, socket): (usize, TcpListener)| {
+        let thread = spec(index);
+        spawn(&format!("data-{index}"), move |runtime| {
+            if let Err(error) = LocalSet::new().block_on(&runtime, thread.run(socket)) {
+                tracing::error!(%error, "data thread ended");
+            }
+        })
+    };
+    sockets.into_iter().enumerate().map(start).collect()
+}
+
+fn bind(address: SocketAddr, reuse_port: bool) -> anyhow::Result<TcpListener> {
+    listener::bind(address, reuse_port)
+        .with_context(|| format!("cannot listen on {address}; is another process there?"))
+}
+
+fn spawn(name: &str, run: impl FnOnce(runtime::Runtime) + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(std::thread::Builder::new().name(name.to_owned()).spawn(move || run(runtime))?)
+}
+
+fn proxy_settings(settings: &Settings) -> ProxySettings {
+    ProxySettings {
+        header_read: settings.connections.header_read,
+        connections_max: settings.connections.max,
+        backend_idle: settings.connections.backend_idle,
+        lame_duck: settings.drain.lame_duck,
+        drain_limit: settings.drain.limit,
+        ..ProxySettings::default()
+    }
+}
+
+fn ticket_key(path: Option<&Path>) -> anyhow::Result<TicketKey> {
+    let Some(path) = path else {
+        return Ok(TicketKey::new(&rand::random::<[u8; 32]>()));
+    };
+    let secret = std::fs::read(path).with_context(|| format!("cannot read the ticket key {}", path.display()))?;
+    let secret = secret.trim_ascii();
+    if secret.len() < TICKET_KEY_BYTES_MIN {
+        bail!(
+            "the ticket key {} has fewer than {TICKET_KEY_BYTES_MIN} bytes; write a longer random one",
+            path.display()
+        );
+    }
+    Ok(TicketKey::new(secret))
+}
+
+fn tokens(settings: &Settings) -> anyhow::Result<Tokens> {
+    let mut tokens = Tokens::default();
+    let files = &settings.tokens;
+    for (path, role) in
+        [(&files.viewer, Role::Viewer), (&files.labeler, Role::Labeler), (&files.operator, Role::Operator)]
+    {
+        let Some(path) = path else { continue };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the tokens {}", path.display()))?;
+        if text.trim().is_empty() {
+            bail!("the token file {} is empty; write one token a line, or remove the setting", path.display());
+        }
+        tokens.add(&text.into(), role);
+    }
+    Ok(tokens)
+}

@@ -25,12 +25,16 @@ struct Held {
     route: String,
     artefact: String,
     digest: u64,
+    /// The attempt that failed.
+    attempt: u32,
 }
 
 /// The loop and its channels.
 #[derive(Debug)]
 pub struct ClampLoop {
     held: Vec<Held>,
+    /// Those let in again: their failed attempt must not clamp them once more before the judge has begun a new one.
+    lifted: Vec<Held>,
     live: Arc<ArcSwap<Live>>,
     judgements: watch::Receiver<Judgements>,
     clamps: watch::Sender<Arc<Clamps>>,
@@ -52,7 +56,7 @@ impl ClampLoop {
                 Vec::new()
             })
         });
-        let this = Self { held, live, judgements, clamps, store };
+        let this = Self { held, lifted: Vec::new(), live, judgements, clamps, store };
         this.publish();
         this
     }
@@ -75,13 +79,21 @@ impl ClampLoop {
     /// Without a branch to read, a route that was delivered with other words and still gives the artefact weight is a
     /// person's newer decision.
     fn lift(&mut self, live: &Live) -> bool {
-        let before = self.held.len();
+        let (before, lifted) = (self.held.len(), &mut self.lifted);
         self.held.retain(|held| {
             let Some((_, route)) = live.snapshot.routes.named(&held.route) else { return true };
-            let wanted = |v: &crate::core::variant::Variant| v.artefact.as_str() == held.artefact && v.said > Weight::ZERO;
+            let wanted =
+                |v: &crate::core::variant::Variant| v.artefact.as_str() == held.artefact && v.said > Weight::ZERO;
             let newer = route.digest != held.digest && route.variants.iter().any(wanted);
             if newer {
-                tracing::warn!(route = held.route, artefact = held.artefact, "clamp lifted: the route was changed since");
+                tracing::warn!(
+                    route = held.route,
+                    artefact = held.artefact,
+                    "clamp lifted: the route was changed since"
+                );
+            }
+            if newer {
+                lifted.push(held.clone());
             }
             !newer
         });
@@ -96,14 +108,15 @@ impl ClampLoop {
             let view = route.release.as_ref().filter(|view| view.key == judgement.release);
             let Some(candidate) = view.and_then(|view| route.variant(view.candidate)) else { continue };
             let artefact = candidate.artefact.as_str();
-            if self.held.iter().any(|held| held.route == route.name.as_str() && held.artefact == artefact) {
+            let same = |held: &Held| held.route == route.name.as_str() && held.artefact == artefact;
+            let over = |held: &Held| same(held) && held.attempt >= judgement.attempt;
+            if self.held.iter().any(same) || self.lifted.iter().any(over) {
                 continue;
             }
             tracing::warn!(route = %route.name, variant = %candidate.name, artefact, blamed = signal.as_str(),
                 log_e = judgement.evidence.log_e_rollback, "canary is worse: clamped to 0");
-            let route = route.name.as_str().to_owned();
-            let digest = live.snapshot.routes.named(&route).map_or(0, |(_, route)| route.digest);
-            self.held.push(Held { route, artefact: artefact.to_owned(), digest });
+            let (route, digest) = (route.name.as_str().to_owned(), route.digest);
+            self.held.push(Held { route, artefact: artefact.to_owned(), digest, attempt: judgement.attempt });
         }
         self.held.len() > before
     }

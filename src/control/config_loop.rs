@@ -38,9 +38,9 @@ pub struct ConfigLoop {
 impl ConfigLoop {
     /// Runs until the source or the release loop is gone.
     pub async fn run(mut self) {
-        let mut good: Option<Document> = None;
+        let (mut good, mut seen) = (None, None);
         loop {
-            self.look(&mut good);
+            self.look(&mut good, &mut seen);
             let more = tokio::select! {
                 changed = self.documents.changed() => changed,
                 changed = self.clamps.changed() => changed,
@@ -52,11 +52,11 @@ impl ConfigLoop {
     }
 
     /// Compiles the newest document; if that fails, the last good one under today's clamps.
-    fn look(&mut self, good: &mut Option<Document>) {
+    fn look(&mut self, good: &mut Option<Document>, seen: &mut Newest) {
         let clamps = self.clamps.borrow_and_update().clone();
-        let fresh = self.documents.has_changed().unwrap_or(false);
         let newest = self.documents.borrow_and_update().clone();
-        if let Some(delivered) = newest.filter(|_| fresh || good.is_none()) {
+        if let Some(delivered) = newest.filter(|newest| seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, newest))) {
+            *seen = Some(delivered.clone());
             match delivered.as_ref() {
                 Ok(document) => match config::read(&document.text, &clamps) {
                     Ok((snapshot, warnings)) => {

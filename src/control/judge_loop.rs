@@ -158,8 +158,7 @@ impl JudgeLoop {
         let readmitted = attempt.held && !held;
         if another || readmitted {
             let number = if another { 1 } else { attempt.number + 1 };
-            *attempt =
-                Attempt { key: view.key, number, since: now, trial: self.trial(route), held: false, base: None };
+            *attempt = Attempt { key: view.key, number, since: now, trial: self.trial(route), held: false, base: None };
         }
         attempt.held = held;
     }

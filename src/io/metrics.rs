@@ -1,1 +1,195 @@
-//! Stub.
+//! Tallies, verdicts and meters in the Prometheus text format. Reads the very cells that the judge reads.
+
+use super::meters::{FEEDBACK_RESULTS, Meters, Refusal};
+use crate::core::{
+    judge::{Judgement, Verdict},
+    name::RouteName,
+    route::Route,
+    snapshot::Live,
+    stats::histogram::Histogram,
+    status::ConfigStatus,
+    tally::{Outcome, Reading},
+    variant::Variant,
+};
+use prometheus::{
+    TextEncoder,
+    proto::{Bucket, Counter, Gauge, Histogram as HistogramProto, LabelPair, Metric, MetricFamily, MetricType},
+};
+use std::collections::BTreeMap;
+
+/// Exposed bounds of latency histograms: every octave, 2^-3 to 2^17 ms.
+const OCTAVES: std::ops::RangeInclusive<i32> = -3..=17;
+
+/// Everything, as text.
+///
+/// # Errors
+/// What the encoder says.
+pub fn render(
+    live: &Live,
+    config: &ConfigStatus,
+    judgements: &BTreeMap<RouteName, Judgement>,
+    meters: &Meters,
+) -> Result<String, String> {
+    let mut page = Page::default();
+    page.traffic(live);
+    page.judge(judgements);
+    page.config(config);
+    page.meters(meters);
+    let mut families: Vec<MetricFamily> = page.families.into_values().collect();
+    families.extend(prometheus::gather());
+    TextEncoder::new().encode_to_string(&families).map_err(|error| error.to_string())
+}
+
+#[derive(Default)]
+struct Page {
+    families: BTreeMap<&'static str, MetricFamily>,
+}
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+#[allow(clippy::cast_precision_loss, reason = "Prometheus counts in floats")]
+impl Page {
+    fn add(&mut self, (name, help): (&'static str, &str), kind: MetricType, labels: Labels<'_>, mut metric: Metric) {
+        let pair = |(name, value): &(&str, &str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        };
+        metric.set_label(labels.iter().map(pair).collect());
+        let family = self.families.entry(name).or_insert_with(|| {
+            let mut family = MetricFamily::default();
+            family.set_name(name.to_owned());
+            family.set_help(help.to_owned());
+            family.set_field_type(kind);
+            family
+        });
+        family.mut_metric().push(metric);
+    }
+
+    fn count(&mut self, name: (&'static str, &str), labels: Labels<'_>, value: u64) {
+        let (mut metric, mut counter) = (Metric::default(), Counter::default());
+        counter.set_value(value as f64);
+        metric.set_counter(counter);
+        self.add(name, MetricType::COUNTER, labels, metric);
+    }
+
+    fn gauge(&mut self, name: (&'static str, &str), labels: Labels<'_>, value: f64) {
+        let (mut metric, mut gauge) = (Metric::default(), Gauge::default());
+        gauge.set_value(value);
+        metric.set_gauge(gauge);
+        self.add(name, MetricType::GAUGE, labels, metric);
+    }
+
+    fn histogram(&mut self, name: (&'static str, &str), labels: Labels<'_>, (counts, sum_us): (&Histogram, u64)) {
+        let bucket = |octave: i32| {
+            let below = counts.iter().filter(|(b, _)| *b <= octave * 16).map(|(_, n)| n).sum();
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(f64::from(octave).exp2() / 1e3);
+            bucket.set_cumulative_count(below);
+            bucket
+        };
+        let mut histogram = HistogramProto::default();
+        histogram.set_sample_count(counts.total());
+        histogram.set_sample_sum(sum_us as f64 / 1e6);
+        histogram.set_bucket(OCTAVES.map(bucket).collect());
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        self.add(name, MetricType::HISTOGRAM, labels, metric);
+    }
+
+    fn traffic(&mut self, live: &Live) {
+        for (position, route) in live.snapshot.routes.iter().enumerate() {
+            for (index, variant) in route.variants.iter().enumerate() {
+                if let Some(tally) = live.board.tally(position, index) {
+                    self.variant(route, variant, &tally.read());
+                }
+            }
+        }
+    }
+
+    fn variant(&mut self, route: &Route, variant: &Variant, seen: &Reading) {
+        let names =
+            [("route", route.name.as_str()), ("variant", variant.name.as_str()), ("role", variant.role.as_str())];
+        let with = |key, value| [names[0], names[1], names[2], (key, value)];
+        for (outcome, n) in Outcome::ALL.iter().zip(seen.outcomes) {
+            let name = ("coalmine_requests_total", "Requests drawn for a variant, by how its own attempt ended.");
+            self.count(name, &with("outcome", outcome.as_str()), n);
+        }
+        let name = ("coalmine_request_duration_seconds", "Latency of successes, without the caller's own slowness.");
+        self.histogram(name, &names, (&seen.latency, seen.latency_sum_us));
+        let name = ("coalmine_first_byte_seconds", "Time to the first byte of the answer.");
+        self.histogram(name, &names, (&seen.first_byte, seen.first_byte_sum_us));
+        for (name, value) in [
+            (("coalmine_pinned_total", "Requests forced to a variant; judged by nobody."), seen.pinned),
+            (("coalmine_fallback_total", "Requests of a failed variant that stable answered."), seen.saved_by_fallback),
+            (("coalmine_labels_total", "Labels that counted."), seen.labelled),
+            (("coalmine_request_body_bytes_total", "Request body bytes sent to the backend."), seen.bytes_in),
+            (("coalmine_response_body_bytes_total", "Response body bytes sent to callers."), seen.bytes_out),
+        ] {
+            self.count(name, &names, value);
+        }
+        let name = ("coalmine_labels_wrong_sum", "What the labels' answers lacked to right: 1 for a wrong one.");
+        self.gauge(name, &names, seen.wrong_micro as f64 / 1e6);
+        self.gauge(("coalmine_in_flight", "Requests in flight."), &names, seen.in_flight as f64);
+        for (kind, weight) in [("said", variant.said), ("effective", variant.effective)] {
+            let name = ("coalmine_variant_weight_ratio", "Share of traffic: as the file says, and after clamps.");
+            self.gauge(name, &with("kind", kind), weight.fraction());
+        }
+    }
+
+    fn judge(&mut self, judgements: &BTreeMap<RouteName, Judgement>) {
+        for (route, judgement) in judgements {
+            let route = route.as_str();
+            let verdict = match judgement.verdict {
+                Verdict::Pass => 1.0,
+                Verdict::Fail(_) => -1.0,
+                Verdict::Undecided(_) => 0.0,
+            };
+            self.gauge(("coalmine_verdict", "1: pass, 0: undecided, -1: fail."), &[("route", route)], verdict);
+            let name = ("coalmine_evidence_log_e", "Natural log of the e-value against the canary.");
+            self.gauge(name, &[("route", route), ("signal", "all")], judgement.evidence.log_e_rollback);
+            for signal in &judgement.evidence.signals {
+                let labels = [("route", route), ("signal", signal.signal.as_str())];
+                self.gauge(name, &labels, signal.log_e_rollback);
+            }
+        }
+    }
+
+    fn config(&mut self, config: &ConfigStatus) {
+        let valid = if config.problems.is_empty() && config.generation.0 > 0 { 1.0 } else { 0.0 };
+        self.gauge(("coalmine_config_valid", "1: the newest routes file is in force."), &[], valid);
+        let generation = config.generation.0 as f64;
+        self.gauge(("coalmine_config_generation", "Swaps of the routes so far."), &[], generation);
+        for (result, n) in [("swapped", config.reloads), ("refused", config.refusals)] {
+            self.count(("coalmine_config_reloads_total", "Routes files seen."), &[("result", result)], n);
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        self.gauge(("coalmine_build_info", "Which build this is."), &[("version", version)], 1.0);
+    }
+
+    fn meters(&mut self, meters: &Meters) {
+        let open = meters.connections_open.get() as f64;
+        self.gauge(("coalmine_connections_open", "Connections of callers, now."), &[], open);
+        for (result, meter) in [
+            ("accepted", &meters.connections_accepted),
+            ("refused", &meters.connections_refused),
+            ("failed", &meters.accept_errors),
+        ] {
+            self.count(("coalmine_connections_total", "Connections of callers."), &[("result", result)], meter.get());
+        }
+        for (refusal, meter) in Refusal::ALL.iter().zip(&meters.refusals) {
+            let name = ("coalmine_refusals_total", "Requests that we answered ourselves.");
+            self.count(name, &[("reason", refusal.as_str())], meter.get());
+        }
+        for (result, meter) in FEEDBACK_RESULTS.iter().zip(&meters.feedback) {
+            self.count(("coalmine_feedback_total", "Labels sent, by result."), &[("result", result)], meter.get());
+        }
+        for (result, meter) in [("sent", &meters.resends), ("denied", &meters.resends_denied)] {
+            let name = ("coalmine_resends_total", "Requests sent again after a kept connection broke.");
+            self.count(name, &[("result", result)], meter.get());
+        }
+        let denied = meters.admin_denied.get();
+        self.count(("coalmine_admin_denied_total", "Admin requests turned away for want of rights."), &[], denied);
+    }
+}

@@ -9,5 +9,7 @@
     reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files and print"
 )]
 
+mod serve;
+mod support;
 mod tidy;
 mod vectors;

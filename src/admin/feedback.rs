@@ -1,0 +1,191 @@
+//! The door for labels: opens the ticket, checks age and once-only, and counts. The only writer of label cells.
+
+use crate::{
+    core::{
+        judge::AccuracyPolicy,
+        now::Now,
+        snapshot::Live,
+        ticket::{Prediction, Ticket, TicketError, TicketKey, digest},
+    },
+    io::meters::Meters,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::{HashSet, VecDeque};
+
+/// Tickets that are remembered as spent; beyond that labels are refused rather than counted twice.
+pub const SPENT_MAX: usize = 1_000_000;
+/// Labels that may wait until their request is old enough.
+pub const HELD_MAX: usize = 100_000;
+/// A ticket is good for so long. Spent ones are remembered as long.
+pub const TICKET_AGE_MAX_MS: u64 = 7 * 24 * 3_600_000;
+/// How far another replica's clock may be ahead.
+const SKEW_MS: u64 = 60_000;
+const MICRO: f64 = 1e6;
+
+/// One line of feedback: the truth, or how good the answer was.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    ticket: String,
+    /// What the right answer would have been, as JSON.
+    label: Option<Box<RawValue>>,
+    /// 0 (wrong) to 1 (right), instead of a label.
+    score: Option<f64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    due_ms: u64,
+    ticket: Ticket,
+    wrong_micro: u64,
+}
+
+/// The door.
+#[derive(Debug)]
+pub struct Door {
+    key: TicketKey,
+    spent: HashSet<u64>,
+    spent_in_order: VecDeque<(u64, u64)>,
+    held: VecDeque<Waiting>,
+}
+
+impl Door {
+    /// A door that opens tickets sealed with `key`.
+    #[must_use]
+    pub fn new(key: TicketKey) -> Self {
+        Self { key, spent: HashSet::new(), spent_in_order: VecDeque::new(), held: VecDeque::new() }
+    }
+
+    /// Takes one line; its result is a metric label, with what to do about it.
+    pub fn take(&mut self, line: &str, live: &Live, now: Now, meters: &Meters) -> (&'static str, String) {
+        let (result, help) = match self.redeem(line, live, now) {
+            Ok(result) => (result, String::new()),
+            Err((result, help)) => (result, help),
+        };
+        meters.feedback(result);
+        (result, help)
+    }
+
+    fn redeem(&mut self, line: &str, live: &Live, now: Now) -> Result<&'static str, (&'static str, String)> {
+        let line: Line = serde_json::from_str(line)
+            .map_err(|error| ("malformed", format!("{error}; send {{\"ticket\": \"...\", \"label\": ...}}")))?;
+        let ticket = Ticket::open(&line.ticket, &self.key).map_err(|error| match error {
+            TicketError::Malformed => ("malformed", error.to_string()),
+            TicketError::Forged => ("forged", error.to_string()),
+        })?;
+        if now.wall_ms.saturating_sub(ticket.at_ms) > TICKET_AGE_MAX_MS || ticket.at_ms > now.wall_ms + SKEW_MS {
+            return Err(("expired", "the ticket is older than seven days, or from the future".into()));
+        }
+        let Some((position, route)) = live.snapshot.routes.named(ticket.route.as_str()) else {
+            return Err(("unknown_route", format!("route `{}` is gone", ticket.route)));
+        };
+        let tally = route.position(ticket.variant.as_str()).and_then(|variant| live.board.tally(position, variant));
+        if tally.is_none() {
+            return Err(("unknown_variant", format!("variant `{}` is gone", ticket.variant)));
+        }
+        if route.release.as_ref().is_some_and(|view| view.key != ticket.release) {
+            return Err(("other_release", "the request was answered before this release began".into()));
+        }
+        let policy = route.policy.accuracy.or(crate::core::judge::Policy::default().accuracy);
+        let wrong_micro = wrong_micro(&line, &ticket, policy)?;
+        self.forget(now);
+        if self.spent.len() >= SPENT_MAX || self.held.len() >= HELD_MAX {
+            return Err(("full", "too many labels at once; send this one again later".into()));
+        }
+        if !self.spent.insert(ticket.nonce) {
+            return Err(("duplicate", "this ticket has been used; one label a ticket".into()));
+        }
+        self.spent_in_order.push_back((now.wall_ms, ticket.nonce));
+        let due_ms = ticket.at_ms + policy.map_or(0, |policy| policy.label_delay_ms);
+        if due_ms > now.wall_ms {
+            self.held.push_back(Waiting { due_ms, ticket, wrong_micro });
+            return Ok("held");
+        }
+        count(live, &ticket, wrong_micro);
+        Ok("counted")
+    }
+
+    /// Counts the labels whose requests have become old enough. Labels of a release that is over are dropped.
+    pub fn mature(&mut self, live: &Live, now: Now) {
+        self.held.retain(|waiting| {
+            let due = waiting.due_ms <= now.wall_ms;
+            if due {
+                count(live, &waiting.ticket, waiting.wrong_micro);
+            }
+            !due
+        });
+    }
+
+    fn forget(&mut self, now: Now) {
+        while let Some((at_ms, nonce)) = self.spent_in_order.front().copied() {
+            if now.wall_ms.saturating_sub(at_ms) <= TICKET_AGE_MAX_MS + SKEW_MS {
+                return;
+            }
+            self.spent_in_order.pop_front();
+            self.spent.remove(&nonce);
+        }
+    }
+}
+
+fn count(live: &Live, ticket: &Ticket, wrong_micro: u64) {
+    let Some((position, route)) = live.snapshot.routes.named(ticket.route.as_str()) else { return };
+    if route.release.as_ref().is_some_and(|view| view.key != ticket.release) {
+        return;
+    }
+    let tally = route.position(ticket.variant.as_str()).and_then(|variant| live.board.tally(position, variant));
+    if let Some(tally) = tally {
+        tally.labels.labelled.add(1);
+        tally.labels.wrong_micro.add(wrong_micro);
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a score is checked to be in 0..=1")]
+fn wrong_micro(line: &Line, ticket: &Ticket, policy: Option<AccuracyPolicy>) -> Result<u64, (&'static str, String)> {
+    let label = match (&line.label, line.score) {
+        (None, Some(score)) if (0.0..=1.0).contains(&score) => return Ok(((1.0 - score) * MICRO).round() as u64),
+        (Some(label), None) => label.get(),
+        _ => return Err(("malformed", "say either `label`, or `score` between 0 and 1".into())),
+    };
+    let right = match &ticket.prediction {
+        Prediction::Unknown => {
+            let help = "the ticket carries no prediction; send a `score`, or set the route's `protocol`";
+            return Err(("no_prediction", help.into()));
+        }
+        Prediction::Value(value) => same(value, label, policy.map_or(0.0, |policy| policy.label_tolerance)),
+        Prediction::Digest(told) => digest(label) == *told,
+    };
+    Ok(if right { 0 } else { 1_000_000 })
+}
+
+fn same(prediction: &str, label: &str, tolerance: f64) -> bool {
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    match (parse(prediction), parse(label)) {
+        (Some(a), Some(b)) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= tolerance,
+            _ => a == b,
+        },
+        _ => prediction == label,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_compared_as_json_within_the_tolerance() {
+        for (prediction, label, tolerance, wanted) in [
+            ("7", "7", 0.0, true),
+            ("7", "7.0", 0.0, true),
+            ("7", "8", 0.0, false),
+            ("0.50", "0.52", 0.05, true),
+            ("0.50", "0.6", 0.05, false),
+            (r#""cat""#, r#""cat""#, 0.0, true),
+            (r#"[1,2]"#, r#"[1, 2]"#, 0.0, true),
+            (r#""7""#, "7", 0.0, false),
+        ] {
+            assert_eq!(same(prediction, label, tolerance), wanted, "{prediction} against {label}");
+        }
+    }
+}

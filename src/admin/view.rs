@@ -1,0 +1,68 @@
+//! What people see of a route, as JSON.
+
+use crate::core::{
+    judge::{Judgement, Verdict},
+    route::Route,
+    snapshot::Live,
+};
+use serde_json::{Value, json};
+
+/// One route: what is said, what is seen, and what the judge makes of it.
+#[must_use]
+pub(super) fn route(live: &Live, position: usize, route: &Route, judgement: Option<&Judgement>) -> Value {
+    let variants: Vec<Value> = route
+        .variants
+        .iter()
+        .enumerate()
+        .map(|(index, variant)| {
+            let seen = live.board.tally(position, index).map(|tally| tally.read()).unwrap_or_default();
+            json!({
+                "name": variant.name.as_str(),
+                "role": variant.role.as_str(),
+                "weight": { "said": variant.said.to_string(), "effective": variant.effective.to_string() },
+                "artefact": variant.artefact.as_str(),
+                "requests": seen.completed(),
+                "errors": seen.errors(),
+                "labels": seen.labelled,
+                "in_flight": seen.in_flight,
+            })
+        })
+        .collect();
+    json!({
+        "name": route.name.as_str(),
+        "variants": variants,
+        "release": route.release.as_ref().map(|view| view.key.to_string()),
+        "judgement": judgement.map(verdict),
+    })
+}
+
+fn verdict(judgement: &Judgement) -> Value {
+    let evidence = &judgement.evidence;
+    let signals: Vec<Value> = evidence
+        .signals
+        .iter()
+        .map(|s| {
+            json!({
+                "signal": s.signal.as_str(), "canary": s.canary, "stable": s.stable, "canary_n": s.canary_n,
+                "stable_n": s.stable_n, "margin": s.margin, "weight": s.weight, "log_e_rollback": s.log_e_rollback,
+                "log_e_promote": s.log_e_promote, "log_e_promote_at": s.log_e_promote_at,
+            })
+        })
+        .collect();
+    let reason = match judgement.verdict {
+        Verdict::Pass => None,
+        Verdict::Fail(signal) => Some(signal.as_str()),
+        Verdict::Undecided(reason) => Some(reason.as_str()),
+    };
+    json!({
+        "verdict": judgement.verdict.as_str(),
+        "reason": reason,
+        "attempt": judgement.attempt,
+        "since_ms": judgement.since.wall_ms,
+        "at_ms": judgement.at.wall_ms,
+        "log_e_rollback": evidence.log_e_rollback,
+        "log_e_rollback_at": evidence.log_e_rollback_at,
+        "log_e_split": evidence.log_e_split,
+        "signals": signals,
+    })
+}
