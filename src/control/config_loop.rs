@@ -61,6 +61,7 @@ impl ConfigLoop {
                 Ok(document) => match config::read(&document.text, &clamps) {
                     Ok((snapshot, warnings)) => {
                         warn(&warnings);
+                        self.accept(document);
                         self.swap(snapshot, document);
                         *good = Some(document.clone());
                         return;
@@ -77,28 +78,31 @@ impl ConfigLoop {
         }
     }
 
+    /// The newest document is a good one. Only this clears problems: recompiling the last good one does not.
+    fn accept(&self, document: &Document) {
+        let mut status = (**self.status.borrow()).clone();
+        if !status.problems.is_empty() {
+            tracing::info!(revision = %document.revision, "routes file is good again");
+        }
+        status.problems.clear();
+        status.revision = Some(document.revision.clone());
+        self.status.send_replace(Arc::new(status));
+    }
+
     fn swap(&self, snapshot: Snapshot, document: &Document) {
         let old = self.live.load();
         let changes = diff(&old.snapshot, &snapshot);
-        let same = old.snapshot.routes == snapshot.routes && old.snapshot.generation > Generation(0);
-        let mut status = (**self.status.borrow()).clone();
-        status.revision = Some(document.revision.clone());
-        if same {
+        if old.snapshot.routes == snapshot.routes && old.snapshot.generation > Generation(0) {
             // A comment changed, or a bad file was taken back: nothing for traffic to notice.
-            if !status.problems.is_empty() {
-                tracing::info!(revision = %document.revision, "routes file is good again");
-            }
-            status.problems.clear();
-            self.status.send_replace(Arc::new(status));
             return;
         }
         let generation = Generation(old.snapshot.generation.0 + 1);
         let snapshot = Snapshot { generation, revision: Some(document.revision.clone()), ..snapshot };
         let board = old.board.next(&snapshot, self.threads);
         self.live.store(Arc::new(Live { snapshot, board }));
+        let mut status = (**self.status.borrow()).clone();
         status.generation = generation;
         status.loaded_ms = clock::now().wall_ms;
-        status.problems.clear();
         status.reloads += 1;
         self.status.send_replace(Arc::new(status));
         tracing::info!(%generation, revision = %document.revision, changes = changes.join("; "), "routes swapped");

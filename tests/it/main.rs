@@ -9,6 +9,8 @@
     reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files and print"
 )]
 
+mod config;
+mod reload;
 mod serve;
 mod support;
 mod tidy;

@@ -21,7 +21,7 @@ fn traffic_is_split_as_said_and_follows_the_file_without_a_failed_request() {
     let dir = tempfile::tempdir().unwrap();
     let (stable, canary) = (model(200, 1), model(200, 2));
     write(dir.path(), &routes(stable, canary, 10));
-    let app = start(dir.path());
+    let app = start(dir.path(), &dir.path().join("state"));
     let mut caller = Caller::new(app.data);
     let mut of_canary = 0;
     for _ in 0..4000 {
@@ -67,7 +67,7 @@ fn traffic_is_split_as_said_and_follows_the_file_without_a_failed_request() {
 fn labels_count_once_and_bad_ones_say_why() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &routes(model(200, 7), model(200, 7), 50));
-    let app = start(dir.path());
+    let app = start(dir.path(), &dir.path().join("state"));
     let ticket = Caller::new(app.data).infer().headers.remove("x-coalmine-ticket").expect("a ticket");
     let mut admin = Caller::new(app.admin);
     let forged = format!("{}AAAA", &ticket[..ticket.len() - 4]);
@@ -94,7 +94,7 @@ fn a_failing_canary_is_clamped_and_stays_clamped_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (stable, canary) = (model(200, 1), model(500, 2));
     write(dir.path(), &routes(stable, canary, 30));
-    let app = start(dir.path());
+    let app = start(dir.path(), &dir.path().join("state"));
     let (mut caller, mut admin) = (Caller::new(app.data), Caller::new(app.admin));
     wait("the clamp", || {
         (0..50).for_each(|_| drop(caller.infer()));
@@ -109,7 +109,7 @@ fn a_failing_canary_is_clamped_and_stays_clamped_after_a_restart() {
     }
     stop(app);
 
-    let app = start(dir.path());
+    let app = start(dir.path(), &dir.path().join("state"));
     let (mut caller, mut admin) = (Caller::new(app.data), Caller::new(app.admin));
     assert_eq!(effective(&mut admin, 1), "0", "a restart must not bring it back");
     for _ in 0..200 {
@@ -125,7 +125,7 @@ fn a_failing_canary_is_clamped_and_stays_clamped_after_a_restart() {
 fn a_canary_that_is_worse_only_in_accuracy_is_clamped() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &routes(model(200, 7), model(200, 3), 30));
-    let app = start(dir.path());
+    let app = start(dir.path(), &dir.path().join("state"));
     let (mut caller, mut admin) = (Caller::new(app.data), Caller::new(app.admin));
     wait("the clamp", || {
         let lines: Vec<String> = (0..100)

@@ -118,13 +118,13 @@ routes:
     )
 }
 
-/// Starts Coalmine on free ports over the routes in `dir`, judging every 50 ms, and waits until it is ready.
-pub(super) fn start(dir: &Path) -> App {
+/// Starts Coalmine on free ports over the routes in `dir`, with its state in `state`, judging every 50 ms, and waits until it is ready.
+pub(super) fn start(dir: &Path, state: &Path) -> App {
     let mut settings = Settings::read("", &[]).unwrap();
     settings.listen = "127.0.0.1:0".parse().unwrap();
     settings.admin = "127.0.0.1:0".parse().unwrap();
     settings.routes = Some(dir.to_owned());
-    settings.state_dir = Some(dir.join("state"));
+    settings.state_dir = Some(state.to_owned());
     settings.threads = Some(2);
     settings.judge_interval = Duration::from_millis(50);
     settings.drain.lame_duck = Duration::ZERO;
