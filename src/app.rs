@@ -7,10 +7,16 @@ use crate::{
         auth::{Role, Tokens},
         feedback::Door,
     },
-    config::settings::Settings,
-    control::{clamp_loop::ClampLoop, config_loop::ConfigLoop, judge_loop::JudgeLoop},
+    config::settings::{GitMode, Settings},
+    control::{clamp_loop::ClampLoop, commit_loop::CommitLoop, config_loop::ConfigLoop, judge_loop::JudgeLoop},
     core::{snapshot::Live, ticket::TicketKey},
-    io::{listener, meters::Meters, source::file::FileSource, store::Store},
+    io::{
+        git::{Git, Remote},
+        listener,
+        meters::Meters,
+        source::file::FileSource,
+        store::Store,
+    },
     proxy::{DataThread, Gates, ProxySettings},
 };
 use anyhow::{Context as _, bail};
@@ -63,8 +69,13 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let (clamps, clamped) = watch::channel(Arc::default());
     let (status, config) = watch::channel(Arc::default());
     let (judgements, judged) = watch::channel(Arc::default());
+    let (wanted, wanting) = watch::channel(Arc::default());
+    let (done, taken) = watch::channel(Arc::default());
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
-    let clamp_loop = ClampLoop::new(live.clone(), judged.clone(), clamps, store.clone());
+    let git = git(settings);
+    let done_read = git.is_some().then_some(taken);
+    let clamp_loop = ClampLoop::new(live.clone(), judged.clone(), clamps, wanted, done_read, store.clone());
+    let commit_loop = CommitLoop { wanted: wanting, done, git, store: store.clone(), meters: meters.clone() };
     let config_loop = ConfigLoop { documents: newest, clamps: clamped.clone(), live: live.clone(), status, threads };
     let judge_loop = JudgeLoop {
         live: live.clone(),
@@ -95,6 +106,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
                 () = config_loop.run() => {}
                 () = judge_loop.run() => {}
                 () = clamp_loop.run() => {}
+                () = commit_loop.run() => {}
                 ended = admin::run(people, admin_socket) => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "admin listener ended");
@@ -181,6 +193,26 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
         drain_limit: settings.drain.limit,
         ..ProxySettings::default()
     }
+}
+
+/// The clone lives in the state directory, or else where temporary files do; it is disposable.
+fn git(settings: &Settings) -> Option<Git> {
+    let git = settings.git.as_ref().filter(|git| git.mode == GitMode::Push)?;
+    let parent = settings.state_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let dir = parent.join(format!("coalmine-git-{}", std::process::id()));
+    let remote = Remote {
+        url: git.remote.clone(),
+        branch: git.branch.clone(),
+        path: git.path.clone(),
+        author: (git.author_name.clone(), git.author_email.clone()),
+        ssh_key: git.ssh_key.clone(),
+        known_hosts: git.known_hosts.clone(),
+        token_file: git.token_file.clone(),
+        username: git.username.clone(),
+        signing_key: git.signing_key.clone(),
+        timeout: git.timeout,
+    };
+    Some(Git::new(remote, dir))
 }
 
 fn ticket_key(path: Option<&Path>) -> anyhow::Result<TicketKey> {

@@ -4,6 +4,7 @@
 
 pub mod compile;
 pub mod diff;
+pub mod edit;
 mod embedded;
 mod fields;
 pub mod problem;

@@ -1,6 +1,7 @@
 //! World to core types and back: one file per thing in the world. Translators hold no policy.
 
 pub mod clock;
+pub mod git;
 pub mod inbox;
 pub mod listener;
 pub mod meters;

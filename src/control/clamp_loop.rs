@@ -1,19 +1,19 @@
 //! A failed verdict -> a clamp: the canary's weight goes to 0 within milliseconds, and stays there over restarts and
 //! reloads until a person delivers another version of the route that still gives it weight.
 
-use super::judge_loop::Judgements;
+use super::{commit_loop::Rollback, judge_loop::Judgements};
 use crate::{
     core::{
         clamp::Clamps,
-        judge::Verdict,
+        judge::{Evidence, Verdict},
         name::{Artefact, RouteName},
         snapshot::Live,
-        split::Weight,
+        split::{Weight, siphash},
     },
     io::store::Store,
 };
 use arc_swap::ArcSwap;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::watch;
 
 /// The store's document with the clamps.
@@ -27,6 +27,8 @@ struct Held {
     digest: u64,
     /// The attempt that failed.
     attempt: u32,
+    /// The judge's words.
+    evidence: String,
 }
 
 /// The loop and its channels.
@@ -38,6 +40,9 @@ pub struct ClampLoop {
     live: Arc<ArcSwap<Live>>,
     judgements: watch::Receiver<Judgements>,
     clamps: watch::Sender<Arc<Clamps>>,
+    wanted: watch::Sender<Arc<Vec<Rollback>>>,
+    /// What the branch has taken; `None` without Git.
+    done: Option<watch::Receiver<Arc<BTreeSet<String>>>>,
     store: Store,
 }
 
@@ -48,6 +53,8 @@ impl ClampLoop {
         live: Arc<ArcSwap<Live>>,
         judgements: watch::Receiver<Judgements>,
         clamps: watch::Sender<Arc<Clamps>>,
+        wanted: watch::Sender<Arc<Vec<Rollback>>>,
+        done: Option<watch::Receiver<Arc<BTreeSet<String>>>>,
         store: Store,
     ) -> Self {
         let held = store.get(DOCUMENT).ok().flatten().map_or(Vec::new(), |bytes| {
@@ -56,7 +63,7 @@ impl ClampLoop {
                 Vec::new()
             })
         });
-        let this = Self { held, lifted: Vec::new(), live, judgements, clamps, store };
+        let this = Self { held, lifted: Vec::new(), live, judgements, clamps, wanted, done, store };
         this.publish();
         this
     }
@@ -79,12 +86,15 @@ impl ClampLoop {
     /// Without a branch to read, a route that was delivered with other words and still gives the artefact weight is a
     /// person's newer decision.
     fn lift(&mut self, live: &Live) -> bool {
+        let done = self.done.as_ref().map(|done| done.borrow().clone());
         let (before, lifted) = (self.held.len(), &mut self.lifted);
         self.held.retain(|held| {
             let Some((_, route)) = live.snapshot.routes.named(&held.route) else { return true };
             let wanted =
                 |v: &crate::core::variant::Variant| v.artefact.as_str() == held.artefact && v.said > Weight::ZERO;
-            let newer = route.digest != held.digest && route.variants.iter().any(wanted);
+            // Until the branch says it, a file with other words may simply be older than our decision.
+            let said = done.as_ref().is_none_or(|done| done.contains(&held.intent()));
+            let newer = said && route.digest != held.digest && route.variants.iter().any(wanted);
             if newer {
                 tracing::warn!(
                     route = held.route,
@@ -116,7 +126,13 @@ impl ClampLoop {
             tracing::warn!(route = %route.name, variant = %candidate.name, artefact, blamed = signal.as_str(),
                 log_e = judgement.evidence.log_e_rollback, "canary is worse: clamped to 0");
             let (route, digest) = (route.name.as_str().to_owned(), route.digest);
-            self.held.push(Held { route, artefact: artefact.to_owned(), digest, attempt: judgement.attempt });
+            self.held.push(Held {
+                route,
+                artefact: artefact.to_owned(),
+                digest,
+                attempt: judgement.attempt,
+                evidence: words(&judgement.evidence),
+            });
         }
         self.held.len() > before
     }
@@ -129,6 +145,7 @@ impl ClampLoop {
             }
         }
         self.clamps.send_replace(Arc::new(clamps));
+        self.wanted.send_replace(Arc::new(self.held.iter().map(Held::rollback).collect()));
     }
 
     fn save(&self) {
@@ -139,4 +156,44 @@ impl ClampLoop {
             tracing::error!(error, "clamps not saved: they hold until this process ends");
         }
     }
+}
+
+impl Held {
+    fn intent(&self) -> String {
+        let attempt = self.attempt.to_le_bytes();
+        let hash = siphash(&[self.route.as_bytes(), self.artefact.as_bytes(), &attempt, &self.digest.to_le_bytes()]);
+        format!("{hash:016x}")
+    }
+
+    fn rollback(&self) -> Rollback {
+        Rollback {
+            intent: self.intent(),
+            route: self.route.clone(),
+            artefact: self.artefact.clone(),
+            attempt: self.attempt,
+            evidence: self.evidence.clone(),
+        }
+    }
+}
+
+/// The evidence in lines for people.
+fn words(evidence: &Evidence) -> String {
+    let line = |s: &crate::core::judge::SignalEvidence| {
+        format!(
+            "{}: canary {:.4} of {}, stable {:.4} of {}, margin {:.4}, log e {:.2}",
+            s.signal.as_str(),
+            s.canary,
+            s.canary_n,
+            s.stable,
+            s.stable_n,
+            s.margin,
+            s.log_e_rollback
+        )
+    };
+    let mut lines: Vec<String> = evidence.signals.iter().map(line).collect();
+    lines.push(format!(
+        "together: log e {:.2}, rolled back at {:.2}",
+        evidence.log_e_rollback, evidence.log_e_rollback_at
+    ));
+    lines.join("\n")
 }

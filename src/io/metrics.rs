@@ -189,6 +189,9 @@ impl Page {
             let name = ("coalmine_resends_total", "Requests sent again after a kept connection broke.");
             self.count(name, &[("result", result)], meter.get());
         }
+        for (result, meter) in [("pushed", &meters.git_commits), ("failed", &meters.git_failures)] {
+            self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
+        }
         let denied = meters.admin_denied.get();
         self.count(("coalmine_admin_denied_total", "Admin requests turned away for want of rights."), &[], denied);
     }
