@@ -1,12 +1,19 @@
-//! The admin listener: probes, metrics, routes and labels. For people, Prometheus and label pipelines; never for traffic.
+//! The admin listener: probes, metrics, routes, labels and commands. For people, Prometheus and label pipelines; never for traffic.
 
 pub mod auth;
+mod command;
 pub mod feedback;
 mod view;
 
 use crate::{
-    core::{judge::Judgement, name::RouteName, snapshot::Live, status::ConfigStatus},
-    io::{clock, meters::Meters, metrics},
+    core::{
+        judge::Judgement,
+        name::RouteName,
+        route::Route,
+        snapshot::Live,
+        status::{ConfigStatus, ReleaseStatus},
+    },
+    io::{clock, inbox::Orders, meters::Meters, metrics},
 };
 use arc_swap::ArcSwap;
 use auth::{Role, Tokens};
@@ -33,7 +40,7 @@ pub const FEEDBACK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often labels that were too early are looked at again.
 const MATURE_EVERY: Duration = Duration::from_secs(1);
 
-/// Everything the admin plane reads, and the one thing it writes.
+/// Everything the admin plane reads, and the two things it writes.
 #[derive(Debug)]
 pub struct Admin {
     /// The config loop writes.
@@ -42,6 +49,10 @@ pub struct Admin {
     pub config: watch::Receiver<Arc<ConfigStatus>>,
     /// The judge loop writes.
     pub judgements: watch::Receiver<Arc<BTreeMap<RouteName, Judgement>>>,
+    /// The release loop writes.
+    pub releases: watch::Receiver<Arc<BTreeMap<RouteName, ReleaseStatus>>>,
+    /// Ours, to the release loop: people's orders.
+    pub orders: Orders,
     /// `app` writes `true` once.
     pub drain: watch::Receiver<bool>,
     /// Shared by all threads.
@@ -68,6 +79,7 @@ pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Resu
         .route("/v1/routes", get(routes))
         .route("/v1/routes/{name}", get(route))
         .route("/v1/feedback", post(label))
+        .route("/v1/commands", post(command::command))
         .layer(DefaultBodyLimit::max(FEEDBACK_BYTES_MAX))
         .with_state(admin.clone());
     let listener = TcpListener::from_std(listener)?;
@@ -87,6 +99,11 @@ async fn mature(admin: &Admin) {
 }
 
 impl Admin {
+    fn show(&self, live: &Live, position: usize, route: &Route) -> serde_json::Value {
+        let (judgements, releases) = (self.judgements.borrow(), self.releases.borrow());
+        view::route(live, position, route, judgements.get(&route.name), releases.get(&route.name))
+    }
+
     fn denied(&self, headers: &HeaderMap, peer: SocketAddr, role: Role) -> Option<Response> {
         // A web page of somebody else's may make a browser on this machine call us; it cannot hide where it comes from.
         let foreign = role > Role::Viewer && headers.contains_key("origin");
@@ -120,7 +137,8 @@ async fn show_metrics(State(admin): Shared, ConnectInfo(peer): Peer, headers: He
         return denied;
     }
     let (config, judgements) = (admin.config.borrow().clone(), admin.judgements.borrow().clone());
-    match metrics::render(&admin.live.load(), &config, &judgements, &admin.meters) {
+    let releases = admin.releases.borrow().clone();
+    match metrics::render(&admin.live.load(), &config, &judgements, &releases, &admin.meters) {
         Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
@@ -130,10 +148,9 @@ async fn routes(State(admin): Shared, ConnectInfo(peer): Peer, headers: HeaderMa
     if let Some(denied) = admin.denied(&headers, peer, Role::Viewer) {
         return denied;
     }
-    let (live, config, judgements) =
-        (admin.live.load_full(), admin.config.borrow().clone(), admin.judgements.borrow().clone());
+    let (live, config) = (admin.live.load_full(), admin.config.borrow().clone());
     let all = live.snapshot.routes.iter().enumerate();
-    let routes: Vec<_> = all.map(|(at, route)| view::route(&live, at, route, judgements.get(&route.name))).collect();
+    let routes: Vec<_> = all.map(|(at, route)| admin.show(&live, at, route)).collect();
     let revision = config.revision.as_ref().map(ToString::to_string);
     Json(json!({ "generation": config.generation.0, "revision": revision, "problems": config.problems, "routes": routes }))
         .into_response()
@@ -148,9 +165,9 @@ async fn route(
     if let Some(denied) = admin.denied(&headers, peer, Role::Viewer) {
         return denied;
     }
-    let (live, judgements) = (admin.live.load_full(), admin.judgements.borrow().clone());
+    let live = admin.live.load_full();
     match live.snapshot.routes.named(&name) {
-        Some((at, route)) => Json(view::route(&live, at, route, judgements.get(&route.name))).into_response(),
+        Some((at, route)) => Json(admin.show(&live, at, route)).into_response(),
         None => problem(StatusCode::NOT_FOUND, "there is no such route; GET /v1/routes lists them"),
     }
 }

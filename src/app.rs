@@ -8,11 +8,16 @@ use crate::{
         feedback::Door,
     },
     config::settings::{GitMode, Settings},
-    control::{clamp_loop::ClampLoop, commit_loop::CommitLoop, config_loop::ConfigLoop, judge_loop::JudgeLoop},
+    control::{
+        commit_loop::CommitLoop,
+        config_loop::ConfigLoop,
+        judge_loop::JudgeLoop,
+        release_loop::{In, Out, ReleaseLoop},
+    },
     core::{snapshot::Live, ticket::TicketKey},
     io::{
         git::{Git, Remote},
-        listener,
+        inbox, listener,
         meters::Meters,
         source::file::FileSource,
         store::Store,
@@ -23,7 +28,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use std::{
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
 };
@@ -63,59 +68,14 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let live = Arc::new(ArcSwap::from_pointee(Live::default()));
     let meters = Arc::new(Meters::default());
     let (drain, draining) = watch::channel(false);
-    let (stop, mut stopping) = watch::channel(false);
-
-    let (documents, newest) = watch::channel(None);
-    let (clamps, clamped) = watch::channel(Arc::default());
-    let (status, config) = watch::channel(Arc::default());
-    let (judgements, judged) = watch::channel(Arc::default());
-    let (wanted, wanting) = watch::channel(Arc::default());
-    let (done, taken) = watch::channel(Arc::default());
-    // Before any routes file is read: what was rejected stays at 0 from the first request on.
-    let git = git(settings);
-    let done_read = git.is_some().then_some(taken);
-    let clamp_loop = ClampLoop::new(live.clone(), judged.clone(), clamps, wanted, done_read, store.clone());
-    let commit_loop = CommitLoop { wanted: wanting, done, git, store: store.clone(), meters: meters.clone() };
-    let config_loop = ConfigLoop { documents: newest, clamps: clamped.clone(), live: live.clone(), status, threads };
-    let judge_loop = JudgeLoop {
-        live: live.clone(),
-        clamps: clamped,
-        judgements,
-        store,
-        interval: settings.judge_interval,
-        replicas: settings.replicas,
-    };
-    let source = FileSource::new(routes.clone());
+    let (stop, stopping) = watch::channel(false);
 
     let admin_socket = bind(settings.admin, false)?;
     let first = bind(settings.listen, true)?;
     let (data, admin) = (first.local_addr()?, admin_socket.local_addr()?);
-    let people = Admin {
-        live: live.clone(),
-        config,
-        judgements: judged,
-        drain: draining.clone(),
-        meters: meters.clone(),
-        tokens,
-        door: Door::new(key.clone()).into(),
-    };
-    let control = spawn("control", move |runtime| {
-        runtime.block_on(async move {
-            tokio::select! {
-                () = source.run(documents) => {}
-                () = config_loop.run() => {}
-                () = judge_loop.run() => {}
-                () = clamp_loop.run() => {}
-                () = commit_loop.run() => {}
-                ended = admin::run(people, admin_socket) => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "admin listener ended");
-                    }
-                }
-                _ = stopping.wait_for(|stop| *stop) => {}
-            }
-        });
-    })?;
+    let shared = Shared { live: live.clone(), meters: meters.clone(), store, threads, draining: draining.clone() };
+    let people = People { socket: admin_socket, tokens, door: Door::new(key.clone()) };
+    let control = control(settings, routes.clone(), shared, people, stopping)?;
 
     let gates = Arc::new(Gates::default());
     let spec = |index| DataThread {
@@ -130,6 +90,86 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let data_threads = data_threads(first, threads, spec)?;
     tracing::info!(%data, %admin, threads, "serving");
     Ok(App { data, admin, drain, stop, data_threads, control: Some(control) })
+}
+
+/// What the planes share.
+struct Shared {
+    live: Arc<ArcSwap<Live>>,
+    meters: Arc<Meters>,
+    store: Store,
+    threads: usize,
+    draining: watch::Receiver<bool>,
+}
+
+/// What only the admin plane has.
+struct People {
+    socket: TcpListener,
+    tokens: Tokens,
+    door: Door,
+}
+
+/// One thread for the source, the loops and the admin listener, with all the channels between them.
+fn control(
+    settings: &Settings,
+    routes: PathBuf,
+    shared: Shared,
+    people: People,
+    mut stopping: watch::Receiver<bool>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let Shared { live, meters, store, threads, draining } = shared;
+    let (documents, newest) = watch::channel(None);
+    let (clamps, clamped) = watch::channel(Arc::default());
+    let (status, config) = watch::channel(Arc::default());
+    let (judgements, judged) = watch::channel(Arc::default());
+    let (attempts, attempt) = watch::channel(Arc::default());
+    let (wanted, wanting) = watch::channel(Arc::default());
+    let (outcomes, outcome) = watch::channel(Arc::default());
+    let (releases, released) = watch::channel(Arc::default());
+    let (orders, inbox) = inbox::channel();
+    let git = git(settings);
+    // Before any routes file is read: what was rejected stays at 0 from the first request on.
+    let input = In { live: live.clone(), judgements: judged.clone(), outcomes: outcome, inbox };
+    let output = Out { clamps, wanted, attempts, releases };
+    let release_loop = ReleaseLoop::new(input, output, store.clone(), git.is_some());
+    let commit_loop = CommitLoop { wanted: wanting, outcomes, git, meters: meters.clone() };
+    let config_loop = ConfigLoop { documents: newest, clamps: clamped, live: live.clone(), status, threads };
+    let judge_loop = JudgeLoop {
+        live: live.clone(),
+        attempts: attempt,
+        judgements,
+        store,
+        interval: settings.judge_interval,
+        replicas: settings.replicas,
+    };
+    let source = FileSource::new(routes);
+    let admin = Admin {
+        live,
+        config,
+        judgements: judged,
+        releases: released,
+        orders,
+        drain: draining,
+        meters,
+        tokens: people.tokens,
+        door: people.door.into(),
+    };
+    spawn("control", move |runtime| {
+        runtime.block_on(async move {
+            tokio::select! {
+                () = source.run(documents) => {}
+                () = config_loop.run() => {}
+                () = judge_loop.run() => {}
+                () = release_loop.run() => {}
+                () = commit_loop.run() => {}
+                ended = admin::run(admin, people.socket) => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "admin listener ended");
+                    }
+                }
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        });
+    })
 }
 
 impl App {

@@ -7,6 +7,7 @@ pub mod judge;
 pub mod name;
 pub mod now;
 pub mod plan;
+pub mod release;
 pub mod route;
 pub mod snapshot;
 pub mod split;

@@ -4,12 +4,19 @@ use crate::core::{
     judge::{Judgement, Verdict},
     route::Route,
     snapshot::Live,
+    status::ReleaseStatus,
 };
 use serde_json::{Value, json};
 
 /// One route: what is said, what is seen, and what the judge makes of it.
 #[must_use]
-pub(super) fn route(live: &Live, position: usize, route: &Route, judgement: Option<&Judgement>) -> Value {
+pub(super) fn route(
+    live: &Live,
+    position: usize,
+    route: &Route,
+    judgement: Option<&Judgement>,
+    release: Option<&ReleaseStatus>,
+) -> Value {
     let variants: Vec<Value> = route
         .variants
         .iter()
@@ -31,8 +38,24 @@ pub(super) fn route(live: &Live, position: usize, route: &Route, judgement: Opti
     json!({
         "name": route.name.as_str(),
         "variants": variants,
-        "release": route.release.as_ref().map(|view| view.key.to_string()),
+        "generation": live.snapshot.generation.0,
+        "release": release.map(standing),
         "judgement": judgement.map(verdict),
+    })
+}
+
+fn standing(release: &ReleaseStatus) -> Value {
+    json!({
+        "key": release.key.to_string(),
+        "state": release.state,
+        "reason": &*release.reason,
+        "attempt": release.attempt,
+        "weight": release.weight.to_string(),
+        "at_weight_ms": release.at_weight_ms,
+        "next_weight": release.next.map(|weight| weight.to_string()),
+        "paused_by": release.paused_by.as_deref(),
+        "commit": release.commit.as_deref(),
+        "trouble": release.trouble.as_deref(),
     })
 }
 

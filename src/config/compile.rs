@@ -101,9 +101,11 @@ fn roles(spec: &RouteSpec, list: &Problems) {
     for (role, help) in [
         (Role::Stable, "exactly one variant is stable"),
         (Role::Canary, "one release at a time: give the other weight 0 and `role: rejected`, or remove it"),
-        (Role::Previous, "only the last stable one is kept; remove the other"),
+        (Role::Previous, "one of them may have traffic; give the other weight 0, or remove it"),
     ] {
-        for extra in of(role).skip(1) {
+        // Older previous ones may stay in the file, at 0.
+        let counts = |v: &&VariantSpec| role != Role::Previous || v.weight.value > Weight::ZERO;
+        for extra in of(role).filter(counts).skip(1) {
             list.add(&extra.role.place, format!("there are two variants with `role: {}`", role.as_str()), help);
         }
     }
@@ -207,10 +209,8 @@ fn release(spec: &RouteSpec, variants: &[Variant], stable: usize) -> Option<Rele
     if let Some(canary) = position(Role::Canary) {
         return Some(ReleaseView { key: key(canary)?, candidate: canary, reference: stable, promoted: false });
     }
-    let previous = position(Role::Previous)?;
-    let kept = variants.get(previous).is_some_and(|v| v.said > Weight::ZERO);
-    let view = ReleaseView { key: key(stable)?, candidate: stable, reference: previous, promoted: true };
-    kept.then_some(view)
+    let previous = variants.iter().position(|v| v.role == Role::Previous && v.said > Weight::ZERO)?;
+    Some(ReleaseView { key: key(stable)?, candidate: stable, reference: previous, promoted: true })
 }
 
 /// The variant under release lies first along the draw: who is in at 10 % is still in at 25 %.

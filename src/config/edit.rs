@@ -4,19 +4,8 @@ use super::{
     read::{self, read},
     tree::{self, Node, Value},
 };
-use crate::core::{clamp::Clamps, name::VariantName, split::Weight, variant::Role};
+use crate::core::{clamp::Clamps, release::intent::Change};
 use std::ops::Range;
-
-/// What a variant is to say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
-    /// Which.
-    pub variant: VariantName,
-    /// Its new weight.
-    pub weight: Weight,
-    /// Its new role.
-    pub role: Role,
-}
 
 /// Why the text was left alone.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -99,6 +88,7 @@ fn set(node: &mut Node, value: &str) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{name::VariantName, split::Weight, variant::Role};
 
     const PLAIN: &str = "# ours\r\napiVersion: coalmine.dev/v1alpha1\nkind: RouteTable\nroutes:\n  - name: a   # one\n    match: { path: /a }\n    variants:\n      - { name: v1, role: stable, weight: 90, url: 'http://h:1' }   # old\n      - name: v2\n        weight: \"10\"  # new\n        role: 'canary'\n        url: http://h:2\n";
 

@@ -1,180 +1,193 @@
-//! A clamp -> a rollback commit on the branch. The clamp already protects traffic, so this may take its time: it tries until
-//! the branch says it.
+//! An intent -> a commit on the branch. One at a time, rollbacks first, until the branch says it or it is off.
+//!
+//! The clamp already protects traffic, so this may take its time. Recomputed on every new tip, never rebased or merged: the
+//! remote's fast-forward check is the last arbiter.
 
+use super::message::message;
 use crate::{
-    config::{
-        self,
-        edit::{Change, edit},
+    config::{self, edit::edit},
+    core::{
+        clamp::Clamps,
+        release::intent::{Edit, Intent, Outcome},
+        route::Route,
+        split::Weight,
     },
-    core::{clamp::Clamps, route::Route, split::Weight, variant::Role},
     io::{
         git::{Git, GitError, Tip},
         meters::Meters,
-        store::Store,
     },
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
-/// The store's document with the intents that the branch has taken.
-const DOCUMENT: &str = "commits";
 /// Races that are lost in a row before it waits.
 const RACES_MAX: u32 = 10;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The branch is asked again so often while a file gives a rejected artefact weight.
+const ASK_EVERY: Duration = Duration::from_secs(30);
 
-/// A rollback that the branch should say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rollback {
-    /// Identity of this decision, the same after every restart.
-    pub intent: String,
-    /// The route.
-    pub route: String,
-    /// What was rejected.
-    pub artefact: String,
-    /// Which attempt at it.
-    pub attempt: u32,
-    /// The judge's words.
-    pub evidence: String,
+/// An intent that the branch should take, or be asked about.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Wanted {
+    /// The intent.
+    pub intent: Intent,
+    /// The branch has taken it once: only ask what it says by now.
+    pub ask: bool,
+    /// The table in force: another one is a reason to ask again at once.
+    pub generation: u64,
 }
+
+/// What became of the intents that are wanted, by their ids.
+pub type Outcomes = Arc<BTreeMap<String, Outcome>>;
 
 /// The loop and its channels.
 #[derive(Debug)]
 pub struct CommitLoop {
-    /// The clamp loop writes.
-    pub wanted: watch::Receiver<Arc<Vec<Rollback>>>,
-    /// The clamp loop reads: intents that the branch has taken.
-    pub done: watch::Sender<Arc<BTreeSet<String>>>,
+    /// The release loop writes.
+    pub wanted: watch::Receiver<Arc<Vec<Wanted>>>,
+    /// The release loop reads.
+    pub outcomes: watch::Sender<Outcomes>,
     /// Where it commits; `None`: nowhere, clamps are all there is.
     pub git: Option<Git>,
-    /// What was done outlives the process.
-    pub store: Store,
     /// Commits and failures.
     pub meters: Arc<Meters>,
 }
 
-/// What there was to do.
-enum Edit {
-    /// The branch says it already, or the artefact is gone.
-    Nothing,
-    /// A person made it stable: not ours to take back.
-    NotOurs,
-    /// The new text and the subject line.
-    Text(String, String),
-}
+/// When an intent was last carried out, and over which table.
+type Done = BTreeMap<String, (Instant, u64)>;
 
 impl CommitLoop {
-    /// Runs until the clamp loop is gone.
+    /// Runs until the release loop is gone.
     pub async fn run(mut self) {
-        let saved = self.store.get(DOCUMENT).ok().flatten();
-        let saved: BTreeSet<String> = saved.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        self.done.send_replace(Arc::new(saved));
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut done) = (PAUSE_MIN, Done::new());
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
-            let done = self.done.borrow().clone();
-            let next = wanted.iter().find(|rollback| !done.contains(&rollback.intent));
-            let (Some(git), Some(rollback)) = (&self.git, next) else {
-                if self.wanted.changed().await.is_err() {
+            self.forget(&wanted, &mut done);
+            let due = |wanted: &&Wanted| {
+                done.get(&wanted.intent.id()).is_none_or(|last| again(wanted, *last) <= Instant::now())
+            };
+            let (Some(git), Some(next)) = (&self.git, wanted.iter().find(due)) else {
+                let asked = wanted.iter().filter(|wanted| wanted.ask);
+                let alarm = asked.filter_map(|w| done.get(&w.intent.id()).map(|last| again(w, *last))).min();
+                let changed = match alarm {
+                    Some(alarm) => tokio::select! {
+                        changed = self.wanted.changed() => changed.is_ok(),
+                        () = sleep_until(alarm) => true,
+                    },
+                    None => self.wanted.changed().await.is_ok(),
+                };
+                if !changed {
                     return;
                 }
                 continue;
             };
-            match self.commit(git, rollback).await {
-                Ok(()) => {
-                    self.finish(rollback.intent.clone());
-                    pause = PAUSE_MIN;
-                }
-                Err(error) => {
-                    self.meters.git_failures.up();
-                    tracing::error!(
-                        route = rollback.route,
-                        error,
-                        retry_s = pause.as_secs(),
-                        "rollback not committed; the clamp holds"
-                    );
-                    tokio::select! {
-                        () = sleep(pause) => {}
-                        changed = self.wanted.changed() => if changed.is_err() { return },
-                    }
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
+            let outcome = self.carry_out(git, next).await;
+            let failed = matches!(outcome, Outcome::Failing(_));
+            self.outcomes.send_modify(|all| drop(Arc::make_mut(all).insert(next.intent.id(), outcome)));
+            if failed {
+                // A newer wish may be another one, and then it is not this one's turn to wait.
+                let _ = timeout(pause, self.wanted.changed()).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            } else {
+                done.insert(next.intent.id(), (Instant::now(), next.generation));
+                pause = PAUSE_MIN;
             }
         }
     }
 
-    async fn commit(&self, git: &Git, rollback: &Rollback) -> Result<(), String> {
+    /// What nobody waits for any more.
+    fn forget(&self, wanted: &[Wanted], done: &mut Done) {
+        let kept = |id: &String| wanted.iter().any(|wanted| wanted.intent.id() == *id);
+        done.retain(|id, _| kept(id));
+        self.outcomes.send_if_modified(|all| {
+            let stale = all.keys().any(|id| !kept(id));
+            if stale {
+                Arc::make_mut(all).retain(|id, _| kept(id));
+            }
+            stale
+        });
+    }
+
+    async fn carry_out(&self, git: &Git, wanted: &Wanted) -> Outcome {
+        let intent = &wanted.intent;
+        let (route, action) = (intent.route.as_str(), intent.to.as_str());
+        match self.commit(git, wanted).await {
+            Ok(outcome) => {
+                match &outcome {
+                    Outcome::Committed(commit) => tracing::info!(route, action, %commit, by = %intent.by, "committed"),
+                    Outcome::NotOurs => tracing::warn!(route, "a person made it stable: not rolled back in Git"),
+                    Outcome::Readmitted => {
+                        tracing::warn!(route, artefact = %intent.artefact, "let in again by a commit")
+                    }
+                    Outcome::There | Outcome::Moved | Outcome::Failing(_) => {
+                        tracing::info!(route, action, ?outcome, "no commit needed");
+                    }
+                }
+                outcome
+            }
+            Err(why) => {
+                self.meters.git_failures.up();
+                tracing::error!(route, action, why, "not committed; a clamp holds all the same, a raise waits");
+                Outcome::Failing(why.into())
+            }
+        }
+    }
+
+    async fn commit(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, String> {
         for _ in 0..RACES_MAX {
             let tip = git.tip().await.map_err(|error| error.to_string())?;
-            let (text, subject) = match plan(&tip, rollback)? {
-                Edit::Nothing => return Ok(()),
-                Edit::NotOurs => {
-                    tracing::warn!(
-                        route = rollback.route,
-                        "the branch has made it stable meanwhile: not rolled back there"
-                    );
-                    return Ok(());
-                }
-                Edit::Text(text, subject) => (text, subject),
+            let (intent, route) = (&wanted.intent, branch_route(&tip, &wanted.intent)?);
+            let Some(route) = route else { return Ok(Outcome::There) };
+            let has_weight = route.variants.iter().any(|v| v.artefact == intent.artefact && v.said > Weight::ZERO);
+            let taken = tip.intents.contains(&intent.id());
+            if wanted.ask && taken && has_weight {
+                return Ok(Outcome::Readmitted);
+            }
+            let changes = match intent.edit(&route) {
+                Edit::Nothing => return Ok(Outcome::There),
+                Edit::Moved => return Ok(Outcome::Moved),
+                Edit::NotOurs => return Ok(Outcome::NotOurs),
+                Edit::Set(changes) => changes,
             };
-            match git.commit(&tip, &text, &message(&subject, rollback)).await {
+            let text = edit(&tip.text, intent.route.as_str(), &changes).map_err(|error| error.to_string())?;
+            match git.commit(&tip, &text, &message(intent, &route, &changes)).await {
                 Ok(commit) => {
                     self.meters.git_commits.up();
-                    tracing::info!(route = rollback.route, commit, "rollback committed");
-                    return Ok(());
+                    return Ok(Outcome::Committed(commit.into()));
                 }
-                // Recomputed on the new tip, never rebased.
-                Err(GitError::Raced(_)) => {}
+                Err(GitError::Raced(_)) => sleep(jitter(&tip)).await,
                 Err(error) => return Err(error.to_string()),
             }
         }
         Err(format!("the branch moved {RACES_MAX} times in a row"))
     }
+}
 
-    fn finish(&self, intent: String) {
-        self.done.send_modify(|done| {
-            Arc::make_mut(done).insert(intent);
-        });
-        let written = serde_json::to_vec(&**self.done.borrow()).map_err(|error| error.to_string());
-        let written = written.and_then(|bytes| self.store.put(DOCUMENT, &bytes).map_err(|error| error.to_string()));
-        if let Err(error) = written {
-            tracing::error!(error, "commit not remembered; after a restart the branch is asked again");
-        }
+/// When an intent that was carried out is due once more.
+fn again(wanted: &Wanted, (at, generation): (Instant, u64)) -> Instant {
+    match wanted.ask {
+        true if wanted.generation == generation => at + ASK_EVERY,
+        true => at,
+        // Decided once and for all; the release loop takes it off the list.
+        false => at + Duration::from_secs(365 * 24 * 3600),
     }
 }
 
-fn plan(tip: &Tip, rollback: &Rollback) -> Result<Edit, String> {
+/// Replicas that lost the same race must not run the next one in step; the tip they saw is the same, they are not.
+fn jitter(tip: &Tip) -> Duration {
+    let bytes =
+        tip.commit.bytes().fold(u64::from(std::process::id()), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+    Duration::from_millis(bytes % 100)
+}
+
+fn branch_route(tip: &Tip, intent: &Intent) -> Result<Option<Arc<Route>>, String> {
     let (snapshot, _) = config::read(&tip.text, &Clamps::default()).map_err(|problems| {
         let first = problems.first().map_or(String::new(), |problem| problem.one_line("routes.yaml"));
         format!("the file on the branch is not valid: {first}")
     })?;
-    let Some((_, route)) = snapshot.routes.named(&rollback.route) else { return Ok(Edit::Nothing) };
-    let rejected = |v: &&crate::core::variant::Variant| {
-        v.artefact.as_str() == rollback.artefact && (v.said > Weight::ZERO || v.role == Role::Canary)
-    };
-    let Some(candidate) = route.variants.iter().find(rejected) else { return Ok(Edit::Nothing) };
-    let Some(heir) = heir(route, candidate.role) else { return Ok(Edit::NotOurs) };
-    let weight = heir.said.plus(candidate.said);
-    let changes = [
-        Change { variant: candidate.name.clone(), weight: Weight::ZERO, role: Role::Rejected },
-        Change { variant: heir.name.clone(), weight, role: Role::Stable },
-    ];
-    let text = edit(&tip.text, &rollback.route, &changes).map_err(|error| error.to_string())?;
-    let (loser, from) = (&candidate.name, candidate.said);
-    let subject = format!("rollback({}): {loser} {from} % -> 0 %, {} {weight} %", rollback.route, heir.name);
-    Ok(Edit::Text(text, subject))
-}
-
-/// Who takes over: stable from a canary, the previous one from a new stable.
-fn heir(route: &Route, role: Role) -> Option<&crate::core::variant::Variant> {
-    let wanted = if role == Role::Stable { Role::Previous } else { Role::Stable };
-    route.variants.iter().find(|variant| variant.role == wanted)
-}
-
-fn message(subject: &str, rollback: &Rollback) -> String {
-    let Rollback { intent, route, artefact, attempt, evidence } = rollback;
-    format!(
-        "{subject}\n\n{evidence}\n\nCoalmine-Route: {route}\nCoalmine-Action: rollback\nCoalmine-Artefact: {artefact}\n\
-         Coalmine-Attempt: {attempt}\nCoalmine-Intent: {intent}\nCoalmine-Requested-By: judge\n"
-    )
+    Ok(snapshot.routes.named(intent.route.as_str()).map(|(_, route)| route.clone()))
 }

@@ -1,8 +1,8 @@
 //! Tallies in, verdicts out: every interval, per route in a release. The only owner of evidence.
 
+use super::release_loop::Attempts;
 use crate::{
     core::{
-        clamp::Clamps,
         judge::{Arm, Block, Judgement, LabelBlock, RequestBlock, trial::Trial},
         name::{ReleaseKey, RouteName},
         now::Now,
@@ -29,9 +29,9 @@ pub type Judgements = Arc<BTreeMap<RouteName, Judgement>>;
 pub struct JudgeLoop {
     /// The config loop writes.
     pub live: Arc<ArcSwap<Live>>,
-    /// The clamp loop writes: an artefact that is let in again gets a fresh trial.
-    pub clamps: watch::Receiver<Arc<Clamps>>,
-    /// Clamp loop and admin read.
+    /// The release loop writes: each attempt gets a fresh trial.
+    pub attempts: watch::Receiver<Attempts>,
+    /// Release loop and admin read.
     pub judgements: watch::Sender<Judgements>,
     /// Where evidence outlives the process.
     pub store: Store,
@@ -47,8 +47,6 @@ struct Attempt {
     number: u32,
     since: Now,
     trial: Trial,
-    /// Seen at 0 by a clamp.
-    held: bool,
     base: Option<Base>,
 }
 
@@ -137,30 +135,28 @@ impl JudgeLoop {
         Trial::new(&policy)
     }
 
+    /// Which attempt the release loop is at; the first, before it has heard of the release.
+    fn number(&self, route: &Route, view: &ReleaseView) -> u32 {
+        self.attempts.borrow().get(&route.name).filter(|(key, _)| *key == view.key).map_or(1, |(_, number)| *number)
+    }
+
     fn begin(&self, route: &Route, view: &ReleaseView, saved: Option<Saved>, now: Now) -> Attempt {
-        let fresh = Attempt { key: view.key, number: 1, since: now, trial: self.trial(route), held: false, base: None };
-        let Some(saved) = saved.filter(|saved| saved.key == view.key.0) else { return fresh };
+        let number = self.number(route, view);
+        let fresh = Attempt { key: view.key, number, since: now, trial: self.trial(route), base: None };
+        let Some(saved) = saved.filter(|saved| saved.key == view.key.0 && saved.number == number) else { return fresh };
         let mut policy = route.policy.clone();
         policy.alpha /= f64::from(self.replicas.max(1));
         match Trial::restored(&policy, &saved.bits) {
-            Some(trial) => {
-                let since = Now { wall_ms: saved.since_wall_ms, ..now };
-                Attempt { number: saved.number, trial, since, ..fresh }
-            }
+            Some(trial) => Attempt { trial, since: Now { wall_ms: saved.since_wall_ms, ..now }, ..fresh },
             None => fresh,
         }
     }
 
     /// A new release, or an artefact that a person let in again, starts with no evidence.
     fn renew(&self, attempt: &mut Attempt, route: &Route, view: &ReleaseView, now: Now) {
-        let held = route.variant(view.candidate).is_some_and(|v| self.clamps.borrow().holds(&route.name, &v.artefact));
-        let another = attempt.key != view.key;
-        let readmitted = attempt.held && !held;
-        if another || readmitted {
-            let number = if another { 1 } else { attempt.number + 1 };
-            *attempt = Attempt { key: view.key, number, since: now, trial: self.trial(route), held: false, base: None };
+        if (attempt.key, attempt.number) != (view.key, self.number(route, view)) {
+            *attempt = self.begin(route, view, None, now);
         }
-        attempt.held = held;
     }
 
     fn load(&self) -> BTreeMap<String, Saved> {

@@ -45,7 +45,11 @@ impl Clamps {
 #[must_use]
 pub fn effective(variants: &[(Role, Weight, bool)]) -> Option<Vec<Weight>> {
     let freed = variants.iter().filter(|(.., held)| *held).fold(Weight::ZERO, |sum, (_, said, _)| sum.plus(*said));
-    let taker = |role: Role| variants.iter().position(|(r, _, held)| *r == role && !held);
+    // Of several previous ones the one that has traffic: the others are older.
+    let taker = |role: Role| {
+        let free = variants.iter().enumerate().filter(|(_, (r, _, held))| *r == role && !held);
+        free.max_by_key(|(_, (_, said, _))| *said).map(|(position, _)| position)
+    };
     let taker = match freed {
         Weight::ZERO => None,
         _ => Some(taker(Role::Stable).or_else(|| taker(Role::Previous))?),

@@ -245,6 +245,17 @@ pub struct Evidence {
     pub signals: Vec<SignalEvidence>,
 }
 
+/// Rollback evidence beyond this share of the threshold stops a raise.
+const NO_SMOKE: f64 = 0.1;
+
+impl Evidence {
+    /// Whether hardly anything speaks against the canary: less than a tenth of what a rollback takes.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.log_e_rollback < self.log_e_rollback_at + NO_SMOKE.ln()
+    }
+}
+
 /// The numbers of one signal.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SignalEvidence {

@@ -1,9 +1,15 @@
 //! What the control plane tells people: what is in force, where each release stands, and what is wrong.
 //!
-//! `ConfigStatus` is written by the config loop, judgements by the judge loop: one writer each. The admin plane puts them
+//! `ConfigStatus` is written by the config loop, judgements by the judge loop, `ReleaseStatus` by the release loop: one writer each. The admin plane puts them
 //! together with the snapshot.
 
-use super::name::{Generation, Revision};
+use super::{
+    name::{Generation, ReleaseKey, Revision},
+    now::Now,
+    plan::Plan,
+    release::{Release, State, intent::Outcome},
+    split::Weight,
+};
 
 /// How the routes file is doing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,4 +26,67 @@ pub struct ConfigStatus {
     pub reloads: u64,
     /// Documents that were refused, so far.
     pub refusals: u64,
+}
+
+/// Where a release stands, for people.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReleaseStatus {
+    /// Its identity.
+    pub key: ReleaseKey,
+    /// The word for its state.
+    pub state: &'static str,
+    /// Why it does not go on, or what it is doing.
+    pub reason: Box<str>,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The candidate's weight in the delivered file.
+    pub weight: Weight,
+    /// Time at that weight, milliseconds.
+    pub at_weight_ms: u64,
+    /// The next weight of the plan.
+    pub next: Option<Weight>,
+    /// Who paused it.
+    pub paused_by: Option<Box<str>>,
+    /// The commit of the intent in flight.
+    pub commit: Option<Box<str>>,
+    /// What keeps the intent in flight from the branch.
+    pub trouble: Option<Box<str>>,
+}
+
+impl ReleaseStatus {
+    /// What `release` looks like from outside.
+    #[must_use]
+    pub fn of(release: &Release, plan: Option<&Plan>, outcome: Option<&Outcome>, now: Now) -> Self {
+        let reason = match &release.state {
+            State::Holding(hold) => hold.as_str().into(),
+            State::Advancing(intent, _) | State::RollingBack(intent) => {
+                format!("{}: {}", intent.to.words(), intent.reason).into()
+            }
+            State::Baking
+            | State::Judging
+            | State::AwaitingApproval
+            | State::Watching
+            | State::RolledBack
+            | State::Promoted => "".into(),
+        };
+        let above =
+            |plan: &Plan| plan.steps.iter().map(|step| step.weight).find(|weight| *weight > release.stay.weight);
+        let (commit, trouble) = match outcome {
+            Some(Outcome::Committed(commit)) => (Some(commit.clone()), None),
+            Some(Outcome::Failing(why)) => (None, Some(why.clone())),
+            Some(Outcome::There | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => (None, None),
+        };
+        Self {
+            key: release.key,
+            state: release.state.as_str(),
+            reason,
+            attempt: release.attempt,
+            weight: release.stay.weight,
+            at_weight_ms: release.stay.elapsed_ms(now),
+            next: plan.and_then(above),
+            paused_by: release.paused_by.clone(),
+            commit,
+            trouble,
+        }
+    }
 }

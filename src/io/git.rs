@@ -3,6 +3,7 @@
 //! Secrets are files that git or ssh read themselves: they are never arguments, never in the environment, never in messages.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -14,6 +15,9 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 /// Our name for the branch's tip.
 const TIP: &str = "refs/coalmine/tip";
+
+/// So many commits are looked through for intents of ours.
+const HISTORY: u32 = 200;
 
 /// Where and how to commit.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct Tip {
     pub commit: String,
     /// The file's text.
     pub text: String,
+    /// The `Coalmine-Intent` trailers of the newest commits.
+    pub intents: BTreeSet<String>,
 }
 
 /// A clone. Disposable: everything in it is fetched again.
@@ -84,10 +90,15 @@ impl Git {
     pub async fn tip(&self) -> Result<Tip, GitError> {
         self.prepare().await?;
         let refspec = format!("+refs/heads/{}:{TIP}", self.remote.branch);
-        self.git(&["fetch", "--quiet", "--no-tags", "--depth=1", "--", &self.remote.url, &refspec], b"").await?;
+        let depth = format!("--depth={HISTORY}");
+        self.git(&["fetch", "--quiet", "--no-tags", &depth, "--", &self.remote.url, &refspec], b"").await?;
         let commit = self.git(&["rev-parse", TIP], b"").await?.trim().to_owned();
         let text = self.git(&["cat-file", "blob", &format!("{commit}:{}", self.remote.path)], b"").await?;
-        Ok(Tip { commit, text })
+        let count = HISTORY.to_string();
+        let format = "--format=%(trailers:key=Coalmine-Intent,valueonly,separator=%x20)";
+        let log = self.git(&["log", "-n", &count, format, TIP], b"").await?;
+        let intents = log.split_whitespace().map(str::to_owned).collect();
+        Ok(Tip { commit, text, intents })
     }
 
     /// Puts `text` on top of `tip`, pushes, and reads the branch back; the new commit.

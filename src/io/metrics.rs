@@ -4,10 +4,11 @@ use super::meters::{FEEDBACK_RESULTS, Meters, Refusal};
 use crate::core::{
     judge::{Judgement, Verdict},
     name::RouteName,
+    release::State,
     route::Route,
     snapshot::Live,
     stats::histogram::Histogram,
-    status::ConfigStatus,
+    status::{ConfigStatus, ReleaseStatus},
     tally::{Outcome, Reading},
     variant::Variant,
 };
@@ -28,11 +29,13 @@ pub fn render(
     live: &Live,
     config: &ConfigStatus,
     judgements: &BTreeMap<RouteName, Judgement>,
+    releases: &BTreeMap<RouteName, ReleaseStatus>,
     meters: &Meters,
 ) -> Result<String, String> {
     let mut page = Page::default();
     page.traffic(live);
     page.judge(judgements);
+    page.releases(releases);
     page.config(config);
     page.meters(meters);
     let mut families: Vec<MetricFamily> = page.families.into_values().collect();
@@ -153,6 +156,19 @@ impl Page {
                 let labels = [("route", route), ("signal", signal.signal.as_str())];
                 self.gauge(name, &labels, signal.log_e_rollback);
             }
+        }
+    }
+
+    fn releases(&mut self, releases: &BTreeMap<RouteName, ReleaseStatus>) {
+        for (route, release) in releases {
+            for state in State::ALL {
+                let is = if release.state == state { 1.0 } else { 0.0 };
+                let name = ("coalmine_release_state", "1 for the state that the route's release is in.");
+                self.gauge(name, &[("route", route.as_str()), ("state", state)], is);
+            }
+            let blocked = if release.trouble.is_some() { 1.0 } else { 0.0 };
+            let name = ("coalmine_git_write_blocked", "1: a commit does not reach the branch.");
+            self.gauge(name, &[("route", route.as_str())], blocked);
         }
     }
 

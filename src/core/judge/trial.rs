@@ -18,8 +18,6 @@ use crate::core::stats::{
 
 /// Chance of holding a release for a split that is right.
 const ALPHA_SPLIT: f64 = 0.001;
-/// Rollback evidence beyond this share of the threshold stops a promotion.
-const NO_SMOKE: f64 = 0.1;
 /// A stable variant that fails more often than this is nothing to compare with.
 const STABLE_ERRORS_MAX: f64 = 0.5;
 const MICRO: f64 = 1e6;
@@ -240,16 +238,10 @@ impl Trial {
         let lacking: Vec<Signal> =
             weights.iter().map(|(signal, _)| *signal).filter(|signal| self.log_e_for(*signal) < at).collect();
         match lacking.as_slice() {
-            [] if log_e < (NO_SMOKE / self.policy.alpha).ln() && !weights.is_empty() => Verdict::Pass,
+            [] if log_e < (super::NO_SMOKE / self.policy.alpha).ln() && !weights.is_empty() => Verdict::Pass,
             [Signal::Accuracy] => Verdict::Undecided(Reason::LabelStarved),
             _ => Verdict::Undecided(Reason::Overlap),
         }
-    }
-
-    /// Whether there is next to no evidence against the canary: less than a tenth of what a rollback takes.
-    #[must_use]
-    pub fn is_clear(&self) -> bool {
-        self.log_e_rollback() < (NO_SMOKE / self.policy.alpha).ln()
     }
 
     /// The numbers behind the verdict.

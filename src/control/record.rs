@@ -1,0 +1,151 @@
+//! What a restart must find again: rejected artefacts and the releases under way, as documents of the store.
+
+use crate::{
+    core::{
+        name::{Artefact, ReleaseKey, RouteName},
+        now::Now,
+        release::{
+            Release, State, Stay,
+            intent::{Intent, Move},
+            quarantine::Entry,
+        },
+        split::Weight,
+    },
+    io::store::Store,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// The store's document with the rejected artefacts.
+const QUARANTINE: &str = "quarantine";
+/// The store's document with the releases.
+const RELEASES: &str = "releases";
+
+#[derive(Serialize, Deserialize)]
+struct Rejected {
+    route: String,
+    artefact: String,
+    attempt: u32,
+    promoted: bool,
+    digest: u64,
+    by: String,
+    reason: String,
+    verdict: String,
+    numbers: String,
+    window_ms: [u64; 2],
+    on_branch: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Underway {
+    route: String,
+    key: u64,
+    artefact: String,
+    attempt: u32,
+    paused_by: Option<String>,
+    weight: u16,
+    promoted: bool,
+    spent_ms: u64,
+    requests_at: u64,
+    labels_at: u64,
+}
+
+pub(super) fn save_quarantine(store: &Store, entries: &[Entry]) {
+    let of = |entry: &Entry| {
+        let Intent { route, artefact, attempt, to, digest, by, reason, verdict, numbers, window_ms } = &entry.intent;
+        Rejected {
+            route: route.as_str().into(),
+            artefact: artefact.as_str().into(),
+            attempt: *attempt,
+            promoted: matches!(to, Move::RollBack { promoted: true }),
+            digest: *digest,
+            by: by.to_string(),
+            reason: reason.to_string(),
+            verdict: verdict.to_string(),
+            numbers: numbers.to_string(),
+            window_ms: *window_ms,
+            on_branch: entry.on_branch,
+        }
+    };
+    put(store, QUARANTINE, &entries.iter().map(of).collect::<Vec<_>>());
+}
+
+pub(super) fn load_quarantine(store: &Store) -> Vec<Entry> {
+    let saved: Vec<Rejected> = get(store, QUARANTINE);
+    let entry = |saved: Rejected| {
+        let intent = Intent {
+            route: RouteName::new(&saved.route).ok()?,
+            artefact: Artefact::new(&saved.artefact),
+            attempt: saved.attempt,
+            to: Move::RollBack { promoted: saved.promoted },
+            digest: saved.digest,
+            by: saved.by.into(),
+            reason: saved.reason.into(),
+            verdict: saved.verdict.into(),
+            numbers: saved.numbers.into(),
+            window_ms: saved.window_ms,
+        };
+        Some(Entry { intent, on_branch: saved.on_branch })
+    };
+    saved.into_iter().filter_map(entry).collect()
+}
+
+pub(super) fn save_releases(store: &Store, releases: &BTreeMap<RouteName, Release>, now: Now) {
+    let of = |(route, release): (&RouteName, &Release)| Underway {
+        route: route.as_str().into(),
+        key: release.key.0,
+        artefact: release.artefact.as_str().into(),
+        attempt: release.attempt,
+        paused_by: release.paused_by.as_deref().map(Into::into),
+        weight: release.stay.weight.basis_points(),
+        promoted: release.stay.promoted,
+        spent_ms: release.stay.elapsed_ms(now),
+        requests_at: release.stay.requests_at,
+        labels_at: release.stay.labels_at,
+    };
+    put(store, RELEASES, &releases.iter().map(of).collect::<Vec<_>>());
+}
+
+/// The releases as they stood; the state follows from the first file that is read.
+pub(super) fn load_releases(store: &Store, now: Now) -> BTreeMap<RouteName, Release> {
+    let saved: Vec<Underway> = get(store, RELEASES);
+    let release = |saved: Underway| {
+        let stay = Stay {
+            weight: Weight::new(saved.weight)?,
+            promoted: saved.promoted,
+            since: now,
+            before_ms: saved.spent_ms,
+            requests_at: saved.requests_at,
+            labels_at: saved.labels_at,
+        };
+        let release = Release {
+            key: ReleaseKey(saved.key),
+            artefact: Artefact::new(&saved.artefact),
+            attempt: saved.attempt,
+            paused_by: saved.paused_by.map(Into::into),
+            stay,
+            state: if saved.promoted { State::Watching } else { State::Baking },
+        };
+        Some((RouteName::new(&saved.route).ok()?, release))
+    };
+    saved.into_iter().filter_map(release).collect()
+}
+
+fn get<T: DeserializeOwned + Default>(store: &Store, name: &str) -> T {
+    let read = store.get(name).map_err(|error| error.to_string());
+    let parsed = read.and_then(|bytes| match bytes {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+        None => Ok(T::default()),
+    });
+    parsed.unwrap_or_else(|error| {
+        tracing::error!(document = name, error, "saved state cannot be read: it is started afresh");
+        T::default()
+    })
+}
+
+fn put(store: &Store, name: &str, value: &impl Serialize) {
+    let bytes = serde_json::to_vec(value).map_err(|error| error.to_string());
+    if let Err(error) = bytes.and_then(|bytes| store.put(name, &bytes).map_err(|error| error.to_string())) {
+        tracing::error!(document = name, error, "state not saved: it holds until this process ends");
+    }
+}

@@ -1,0 +1,235 @@
+//! What the branch should come to say, why, and what became of it.
+
+use super::{Release, Seen};
+use crate::core::{
+    judge::{Evidence, Judgement, Verdict},
+    name::{Artefact, ReleaseKey, RouteName, VariantName},
+    route::Route,
+    split::{Weight, siphash},
+    variant::{Role, Variant},
+};
+
+/// A move along the plan, or off it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Move {
+    /// The canary to this weight.
+    Step(Weight),
+    /// The canary becomes stable; stable becomes the previous one and keeps this share.
+    Promote {
+        /// 0: the old model is not watched.
+        holdback: Weight,
+    },
+    /// The watch is over: everything to the new stable.
+    Finish,
+    /// The candidate is rejected.
+    RollBack {
+        /// Whether it may be stable by our own promotion.
+        promoted: bool,
+    },
+}
+
+impl Move {
+    /// The word in subjects, trailers and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step(_) => "step",
+            Self::Promote { .. } => "promote",
+            Self::Finish => "done",
+            Self::RollBack { .. } => "rollback",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::Step(weight) => format!("the step to {weight} %"),
+            Self::Promote { .. } => "the promotion".into(),
+            Self::Finish => "the end of the watch".into(),
+            Self::RollBack { .. } => "the rollback".into(),
+        }
+    }
+}
+
+/// A decision that the branch should show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Intent {
+    /// The route.
+    pub route: RouteName,
+    /// What is under release.
+    pub artefact: Artefact,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// What to do.
+    pub to: Move,
+    /// The route's digest when it was decided: a raise is for that file only.
+    pub digest: u64,
+    /// `judge`, or who ordered it.
+    pub by: Box<str>,
+    /// Why, in one line.
+    pub reason: Box<str>,
+    /// The judge's word then.
+    pub verdict: Box<str>,
+    /// The numbers, a line a signal, for people.
+    pub numbers: Box<str>,
+    /// From when to when they were gathered, milliseconds since 1970 UTC.
+    pub window_ms: [u64; 2],
+}
+
+/// What became of an intent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The branch has it, by this commit of ours.
+    Committed(Box<str>),
+    /// The branch said so without us.
+    There,
+    /// The branch has another file than the one that was judged: the raise is off.
+    Moved,
+    /// A person made the candidate stable meanwhile; that is not ours to take back.
+    NotOurs,
+    /// After our rollback somebody gave the artefact weight again: a newer decision than ours.
+    Readmitted,
+    /// Not yet; this is in the way.
+    Failing(Box<str>),
+}
+
+impl Intent {
+    /// The decision to move `release` like this, with what the judge has to say about it.
+    #[must_use]
+    pub fn new(release: &Release, seen: &Seen<'_>, to: Move, by: &str, reason: &str) -> Self {
+        let judged = seen.judged(release);
+        Self {
+            route: seen.route.name.clone(),
+            artefact: release.artefact.clone(),
+            attempt: release.attempt,
+            to,
+            digest: seen.route.digest,
+            by: by.into(),
+            reason: reason.into(),
+            verdict: judged.map_or("none".into(), |judgement| said(judgement.verdict)),
+            numbers: judged.map_or("".into(), numbers),
+            window_ms: judged
+                .map_or([seen.now.wall_ms; 2], |judgement| [judgement.since.wall_ms, judgement.at.wall_ms]),
+        }
+    }
+
+    /// Identity of the decision, the same after a restart and on every replica. A rollback is the same whatever the file
+    /// says by now; a raise is for one file.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let (to, digest) = match self.to {
+            Move::Step(weight) => (weight.basis_points(), self.digest),
+            Move::Promote { .. } | Move::Finish => (0, self.digest),
+            Move::RollBack { .. } => (0, 0),
+        };
+        let release = ReleaseKey::of(&self.route, &self.artefact);
+        let word = self.to.as_str().as_bytes();
+        let parts =
+            [&release.0.to_le_bytes()[..], &self.attempt.to_le_bytes(), word, &to.to_le_bytes(), &digest.to_le_bytes()];
+        format!("{:016x}", siphash(&parts))
+    }
+
+    /// What is to change in `route` as the branch has it.
+    #[must_use]
+    pub fn edit(&self, route: &Route) -> Edit {
+        let Some(candidate) = route.variants.iter().find(|v| v.artefact == self.artefact) else { return Edit::Nothing };
+        let role = |role: Role| route.variants.iter().find(|v| v.role == role);
+        let Some(stable) = role(Role::Stable) else { return Edit::Nothing };
+        match self.to {
+            Move::RollBack { promoted } => {
+                // Older ones may be kept at 0.
+                let previous = route.variants.iter().filter(|v| v.role == Role::Previous).max_by_key(|v| v.said);
+                roll_back(candidate, stable, previous, promoted)
+            }
+            Move::Step(_) | Move::Promote { .. } | Move::Finish if route.digest != self.digest => Edit::Moved,
+            Move::Step(weight) => {
+                let rest = stable.said.minus(weight.minus(candidate.said));
+                Edit::Set(vec![set(candidate, weight, Role::Canary), set(stable, rest, Role::Stable)])
+            }
+            Move::Promote { holdback } => {
+                let mut changes = vec![
+                    set(candidate, Weight::FULL.minus(holdback), Role::Stable),
+                    set(stable, holdback, Role::Previous),
+                ];
+                changes.extend(others(route, &[candidate, stable]));
+                Edit::Set(changes)
+            }
+            Move::Finish => {
+                let mut changes = vec![set(candidate, Weight::FULL, Role::Stable)];
+                changes.extend(others(route, &[candidate]));
+                Edit::Set(changes)
+            }
+        }
+    }
+}
+
+/// What a variant is to say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Which.
+    pub variant: VariantName,
+    /// Its new weight.
+    pub weight: Weight,
+    /// Its new role.
+    pub role: Role,
+}
+
+/// What an intent means for a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Edit {
+    /// It says so already, or has nothing of the kind.
+    Nothing,
+    /// It is another file than the one that was judged.
+    Moved,
+    /// A person made the candidate stable.
+    NotOurs,
+    /// These.
+    Set(Vec<Change>),
+}
+
+fn set(variant: &Variant, weight: Weight, role: Role) -> Change {
+    Change { variant: variant.name.clone(), weight, role }
+}
+
+/// Everybody else who has traffic gives it up.
+fn others<'a>(route: &'a Route, but: &'a [&Variant]) -> impl Iterator<Item = Change> + 'a {
+    let other = |v: &&Variant| v.said > Weight::ZERO && but.iter().all(|named| named.name != v.name);
+    route.variants.iter().filter(other).map(|v| set(v, Weight::ZERO, v.role))
+}
+
+fn roll_back(candidate: &Variant, stable: &Variant, previous: Option<&Variant>, promoted: bool) -> Edit {
+    let heir = match candidate.role {
+        Role::Rejected => return Edit::Nothing,
+        Role::Stable if !promoted => return Edit::NotOurs,
+        Role::Stable => previous,
+        Role::Canary => Some(stable),
+        Role::Previous | Role::Shadow if candidate.said == Weight::ZERO => return Edit::Nothing,
+        Role::Previous | Role::Shadow => Some(stable),
+    };
+    let Some(heir) = heir else { return Edit::NotOurs };
+    let weight = heir.said.plus(candidate.said);
+    Edit::Set(vec![set(candidate, Weight::ZERO, Role::Rejected), set(heir, weight, Role::Stable)])
+}
+
+fn said(verdict: Verdict) -> Box<str> {
+    match verdict {
+        Verdict::Pass => "pass".into(),
+        Verdict::Fail(signal) => format!("fail {}", signal.as_str()).into(),
+        Verdict::Undecided(reason) => format!("undecided {}", reason.as_str()).into(),
+    }
+}
+
+fn numbers(judgement: &Judgement) -> Box<str> {
+    let Evidence { signals, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
+    let mut lines: Vec<String> = signals
+        .iter()
+        .map(|s| {
+            let (signal, against, pass) = (s.signal.as_str(), s.log_e_rollback, s.log_e_promote);
+            let seen = format!("canary {:.4} of {}, stable {:.4} of {}", s.canary, s.canary_n, s.stable, s.stable_n);
+            format!("{signal}: {seen}, margin {:.4}, log e against {against:.2}, for {pass:.2}", s.margin)
+        })
+        .collect();
+    lines.push(format!("together: log e against {log_e_rollback:.2}, rolled back at {log_e_rollback_at:.2}"));
+    lines.join("\n").into()
+}
