@@ -8,9 +8,9 @@ use crate::{
     config::{self, edit::edit},
     core::{
         clamp::Clamps,
-        release::intent::{Edit, Intent, Outcome},
+        name::Generation,
+        release::intent::{Intent, Outcome, Wanted},
         route::Route,
-        split::Weight,
     },
     io::{
         git::{Git, GitError, Tip},
@@ -30,17 +30,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The branch is asked again so often while a file gives a rejected artefact weight.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 
-/// An intent that the branch should take, or be asked about.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Wanted {
-    /// The intent.
-    pub intent: Intent,
-    /// The branch has taken it once: only ask what it says by now.
-    pub ask: bool,
-    /// The table in force: another one is a reason to ask again at once.
-    pub generation: u64,
-}
-
 /// What became of the intents that are wanted, by their ids.
 pub type Outcomes = Arc<BTreeMap<String, Outcome>>;
 
@@ -58,7 +47,7 @@ pub struct CommitLoop {
 }
 
 /// When an intent was last carried out, and over which table.
-type Done = BTreeMap<String, (Instant, u64)>;
+type Done = BTreeMap<String, (Instant, Generation)>;
 
 impl CommitLoop {
     /// Runs until the release loop is gone.
@@ -71,7 +60,7 @@ impl CommitLoop {
                 done.get(&wanted.intent.id()).is_none_or(|last| again(wanted, *last) <= Instant::now())
             };
             let (Some(git), Some(next)) = (&self.git, wanted.iter().find(due)) else {
-                let asked = wanted.iter().filter(|wanted| wanted.ask);
+                let asked = wanted.iter().filter(|wanted| wanted.shown.is_some());
                 let alarm = asked.filter_map(|w| done.get(&w.intent.id()).map(|last| again(w, *last))).min();
                 let changed = match alarm {
                     Some(alarm) => tokio::select! {
@@ -123,7 +112,7 @@ impl CommitLoop {
                     Outcome::Readmitted => {
                         tracing::warn!(route, artefact = %intent.artefact, "let in again by a commit")
                     }
-                    Outcome::There | Outcome::Moved | Outcome::Failing(_) => {
+                    Outcome::There(_) | Outcome::Moved | Outcome::Failing(_) => {
                         tracing::info!(route, action, ?outcome, "no commit needed");
                     }
                 }
@@ -140,18 +129,15 @@ impl CommitLoop {
     async fn commit(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, String> {
         for _ in 0..RACES_MAX {
             let tip = git.tip().await.map_err(|error| error.to_string())?;
-            let (intent, route) = (&wanted.intent, branch_route(&tip, &wanted.intent)?);
-            let Some(route) = route else { return Ok(Outcome::There) };
-            let has_weight = route.variants.iter().any(|v| v.artefact == intent.artefact && v.said > Weight::ZERO);
-            let taken = tip.intents.contains(&intent.id());
-            if wanted.ask && taken && has_weight {
-                return Ok(Outcome::Readmitted);
-            }
-            let changes = match intent.edit(&route) {
-                Edit::Nothing => return Ok(Outcome::There),
-                Edit::Moved => return Ok(Outcome::Moved),
-                Edit::NotOurs => return Ok(Outcome::NotOurs),
-                Edit::Set(changes) => changes,
+            let intent = &wanted.intent;
+            let Some(route) = branch_route(&tip, intent)? else { return Ok(Outcome::There(tip.commit.into())) };
+            let contained = match &wanted.shown {
+                Some(commit) => git.contains(&tip, commit).await.map_err(|error| error.to_string())?,
+                None => false,
+            };
+            let changes = match wanted.on(&route, &tip.commit, contained) {
+                Ok(changes) => changes,
+                Err(outcome) => return Ok(outcome),
             };
             let text = edit(&tip.text, intent.route.as_str(), &changes).map_err(|error| error.to_string())?;
             match git.commit(&tip, &text, &message(intent, &route, &changes)).await {
@@ -168,8 +154,8 @@ impl CommitLoop {
 }
 
 /// When an intent that was carried out is due once more.
-fn again(wanted: &Wanted, (at, generation): (Instant, u64)) -> Instant {
-    match wanted.ask {
+fn again(wanted: &Wanted, (at, generation): (Instant, Generation)) -> Instant {
+    match wanted.shown.is_some() {
         true if wanted.generation == generation => at + ASK_EVERY,
         true => at,
         // Decided once and for all; the release loop takes it off the list.

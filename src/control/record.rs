@@ -23,17 +23,30 @@ const RELEASES: &str = "releases";
 
 #[derive(Serialize, Deserialize)]
 struct Rejected {
+    intent: Decided,
+    shown: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Decided {
     route: String,
     artefact: String,
     attempt: u32,
-    promoted: bool,
+    to: To,
     digest: u64,
     by: String,
     reason: String,
     verdict: String,
     numbers: String,
     window_ms: [u64; 2],
-    on_branch: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum To {
+    Step(u16),
+    Promote(u16),
+    Finish,
+    RollBack { promoted: bool },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,45 +61,19 @@ struct Underway {
     spent_ms: u64,
     requests_at: u64,
     labels_at: u64,
+    /// The raise in flight.
+    advancing: Option<Decided>,
 }
 
 pub(super) fn save_quarantine(store: &Store, entries: &[Entry]) {
-    let of = |entry: &Entry| {
-        let Intent { route, artefact, attempt, to, digest, by, reason, verdict, numbers, window_ms } = &entry.intent;
-        Rejected {
-            route: route.as_str().into(),
-            artefact: artefact.as_str().into(),
-            attempt: *attempt,
-            promoted: matches!(to, Move::RollBack { promoted: true }),
-            digest: *digest,
-            by: by.to_string(),
-            reason: reason.to_string(),
-            verdict: verdict.to_string(),
-            numbers: numbers.to_string(),
-            window_ms: *window_ms,
-            on_branch: entry.on_branch,
-        }
-    };
+    let of =
+        |entry: &Entry| Rejected { intent: Decided::of(&entry.intent), shown: entry.shown.as_deref().map(Into::into) };
     put(store, QUARANTINE, &entries.iter().map(of).collect::<Vec<_>>());
 }
 
 pub(super) fn load_quarantine(store: &Store) -> Vec<Entry> {
     let saved: Vec<Rejected> = get(store, QUARANTINE);
-    let entry = |saved: Rejected| {
-        let intent = Intent {
-            route: RouteName::new(&saved.route).ok()?,
-            artefact: Artefact::new(&saved.artefact),
-            attempt: saved.attempt,
-            to: Move::RollBack { promoted: saved.promoted },
-            digest: saved.digest,
-            by: saved.by.into(),
-            reason: saved.reason.into(),
-            verdict: saved.verdict.into(),
-            numbers: saved.numbers.into(),
-            window_ms: saved.window_ms,
-        };
-        Some(Entry { intent, on_branch: saved.on_branch })
-    };
+    let entry = |saved: Rejected| Some(Entry { intent: saved.intent.intent()?, shown: saved.shown.map(Into::into) });
     saved.into_iter().filter_map(entry).collect()
 }
 
@@ -102,6 +89,17 @@ pub(super) fn save_releases(store: &Store, releases: &BTreeMap<RouteName, Releas
         spent_ms: release.stay.elapsed_ms(now),
         requests_at: release.stay.requests_at,
         labels_at: release.stay.labels_at,
+        advancing: match &release.state {
+            State::Advancing(intent, _) => Some(Decided::of(intent)),
+            State::Baking
+            | State::Judging
+            | State::Holding(_)
+            | State::AwaitingApproval
+            | State::Watching
+            | State::RollingBack(_)
+            | State::RolledBack
+            | State::Promoted => None,
+        },
     };
     put(store, RELEASES, &releases.iter().map(of).collect::<Vec<_>>());
 }
@@ -124,11 +122,58 @@ pub(super) fn load_releases(store: &Store, now: Now) -> BTreeMap<RouteName, Rele
             attempt: saved.attempt,
             paused_by: saved.paused_by.map(Into::into),
             stay,
-            state: if saved.promoted { State::Watching } else { State::Baking },
+            state: match saved.advancing.and_then(Decided::intent) {
+                Some(intent) => State::Advancing(Box::new(intent), now),
+                None if saved.promoted => State::Watching,
+                None => State::Baking,
+            },
         };
         Some((RouteName::new(&saved.route).ok()?, release))
     };
     saved.into_iter().filter_map(release).collect()
+}
+
+impl Decided {
+    fn of(intent: &Intent) -> Self {
+        let Intent { route, artefact, attempt, to, digest, by, reason, verdict, numbers, window_ms } = intent;
+        Self {
+            route: route.as_str().into(),
+            artefact: artefact.as_str().into(),
+            attempt: *attempt,
+            to: match to {
+                Move::Step(weight) => To::Step(weight.basis_points()),
+                Move::Promote { holdback } => To::Promote(holdback.basis_points()),
+                Move::Finish => To::Finish,
+                Move::RollBack { promoted } => To::RollBack { promoted: *promoted },
+            },
+            digest: *digest,
+            by: by.to_string(),
+            reason: reason.to_string(),
+            verdict: verdict.to_string(),
+            numbers: numbers.to_string(),
+            window_ms: *window_ms,
+        }
+    }
+
+    fn intent(self) -> Option<Intent> {
+        Some(Intent {
+            route: RouteName::new(&self.route).ok()?,
+            artefact: Artefact::new(&self.artefact),
+            attempt: self.attempt,
+            to: match self.to {
+                To::Step(weight) => Move::Step(Weight::new(weight)?),
+                To::Promote(holdback) => Move::Promote { holdback: Weight::new(holdback)? },
+                To::Finish => Move::Finish,
+                To::RollBack { promoted } => Move::RollBack { promoted },
+            },
+            digest: self.digest,
+            by: self.by.into(),
+            reason: self.reason.into(),
+            verdict: self.verdict.into(),
+            numbers: self.numbers.into(),
+            window_ms: self.window_ms,
+        })
+    }
 }
 
 fn get<T: DeserializeOwned + Default>(store: &Store, name: &str) -> T {

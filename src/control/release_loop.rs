@@ -1,22 +1,14 @@
 //! Verdict, order or tick -> a step of each release -> what the step asks for. The only writer of clamps and intents.
 
-use super::{
-    commit_loop::{Outcomes, Wanted},
-    judge_loop::Judgements,
-    record,
-};
+use super::{commit_loop::Outcomes, judge_loop::Judgements, record};
 use crate::{
     core::{
         clamp::Clamps,
-        command::{Order, Refused},
-        judge::Judgement,
         name::{ReleaseKey, RouteName},
         release::{
-            Action, Release, Seen, State,
-            intent::{Intent, Outcome},
-            quarantine::{ENTRIES_MAX, Entry, Next},
+            intent::Wanted,
+            ledger::{Ledger, News, World},
         },
-        route::Route,
         snapshot::Live,
         status::ReleaseStatus,
     },
@@ -67,8 +59,7 @@ pub struct In {
 /// The loop.
 #[derive(Debug)]
 pub struct ReleaseLoop {
-    releases: BTreeMap<RouteName, Release>,
-    quarantine: Vec<Entry>,
+    ledger: Ledger,
     input: In,
     out: Out,
     store: Store,
@@ -82,17 +73,16 @@ impl ReleaseLoop {
     #[must_use]
     pub fn new(input: In, out: Out, store: Store, git: bool) -> Self {
         let releases = record::load_releases(&store, clock::now());
-        let quarantine = record::load_quarantine(&store);
-        let this = Self { releases, quarantine, input, out, store, git, saved_ms: 0 };
-        this.publish_clamps();
-        this.publish_attempts();
-        this
+        let ledger = Ledger { releases, quarantine: record::load_quarantine(&store) };
+        out.clamps.send_replace(Arc::new(ledger.clamps()));
+        out.attempts.send_replace(Arc::new(ledger.attempts()));
+        Self { ledger, input, out, store, git, saved_ms: 0 }
     }
 
     /// Runs until the judge is gone.
     pub async fn run(mut self) {
         loop {
-            let order = tokio::select! {
+            let asked = tokio::select! {
                 changed = self.input.judgements.changed() => match changed {
                     Ok(()) => None,
                     Err(_) => return,
@@ -103,7 +93,7 @@ impl ReleaseLoop {
                 },
                 Some(asked) = self.input.inbox.recv() => Some(asked),
             };
-            self.look(order);
+            self.look(asked);
         }
     }
 
@@ -111,190 +101,57 @@ impl ReleaseLoop {
         let live = self.input.live.load_full();
         let judgements = self.input.judgements.borrow_and_update().clone();
         let outcomes = self.input.outcomes.borrow_and_update().clone();
-        let held = self.quarantine.len();
-        let lifted = self.settle(&live, &outcomes);
-        self.renew(&live);
+        let (snapshot, git, now) = (&live.snapshot, self.git, clock::now());
+        let world = World { snapshot, judgements: &judgements, outcomes: &outcomes, git, now };
+        let mut news = self.ledger.look(&world);
         if let Some(Asked { order, answer }) = asked {
-            let judgement = judgements.get(&order.route);
+            let done = self.ledger.obey(&order, &world).map(|(words, more)| {
+                tracing::warn!(route = %order.route, command = order.command.as_str(), by = %order.by,
+                    reason = %order.reason, "order");
+                news.extend(more);
+                words
+            });
             // A caller that has hung up does not take its order back.
-            let _ = answer.send(self.obey(&order, &live, judgement, &outcomes));
+            let _ = answer.send(done);
         }
-        let changed = self.step(&live, &judgements, &outcomes);
-        if lifted || self.quarantine.len() != held {
+        let rejected = |news: &News| matches!(news, News::Clamped(_) | News::Lifted(_) | News::OnBranch(_));
+        if news.iter().any(rejected) {
             // Traffic first: the disk may be slow, the canary is worse now.
-            self.publish_clamps();
-            record::save_quarantine(&self.store, &self.quarantine);
+            self.out.clamps.send_replace(Arc::new(self.ledger.clamps()));
+            record::save_quarantine(&self.store, &self.ledger.quarantine);
         }
-        self.publish_attempts();
-        self.publish_wanted(&live, &outcomes);
-        self.publish_status(&live, &outcomes);
-        let now = clock::now();
-        if changed || now.mono_ms >= self.saved_ms + SAVE_EVERY_MS {
+        replace(&self.out.attempts, Arc::new(self.ledger.attempts()));
+        replace(&self.out.wanted, Arc::new(self.ledger.wanted(&world)));
+        self.publish_status(&world);
+        if !news.is_empty() || now.mono_ms >= self.saved_ms + SAVE_EVERY_MS {
             self.saved_ms = now.mono_ms;
-            record::save_releases(&self.store, &self.releases, now);
+            record::save_releases(&self.store, &self.ledger.releases, now);
         }
+        news.iter().for_each(tell);
     }
 
-    /// What the branch and the file say about rejected artefacts; whether that changed anything.
-    fn settle(&mut self, live: &Live, outcomes: &Outcomes) -> bool {
-        let git = self.git;
-        let mut changed = false;
-        self.quarantine.retain_mut(|entry| {
-            let outcome = outcomes.get(&entry.intent.id());
-            if !entry.on_branch && matches!(outcome, Some(Outcome::Committed(_) | Outcome::There)) {
-                entry.on_branch = true;
-                changed = true;
-            }
-            let route = live.snapshot.routes.named(entry.intent.route.as_str()).map(|(_, route)| &**route);
-            let lift = entry.next(route, outcome, git) == Next::Lift;
-            if lift {
-                let (route, artefact) = (&entry.intent.route, &entry.intent.artefact);
-                tracing::warn!(%route, %artefact, "clamp lifted: a person let it in again");
-            }
-            changed |= lift;
-            !lift
-        });
-        changed
-    }
-
-    /// A route that carries another artefact under release is another release.
-    fn renew(&mut self, live: &Live) {
-        let routes = &live.snapshot.routes;
-        // Before the first good file nothing is known to be gone.
-        if live.snapshot.generation.0 > 0 {
-            self.releases.retain(|name, _| routes.named(name.as_str()).is_some());
-        }
-        for route in routes {
-            let Some(view) = &route.release else { continue };
-            if self.releases.get(&route.name).is_none_or(|release| release.key != view.key)
-                && let Some(release) = Release::begin(route, clock::now())
-            {
-                tracing::info!(route = %route.name, artefact = %release.artefact, weight = %release.stay.weight, "release begins");
-                self.releases.insert(route.name.clone(), release);
-            }
-        }
-    }
-
-    fn obey(
-        &mut self,
-        order: &Order,
-        live: &Live,
-        judgement: Option<&Judgement>,
-        outcomes: &Outcomes,
-    ) -> Result<String, Refused> {
-        let now = live.snapshot.generation;
-        if let Some(seen) = order.generation.filter(|seen| *seen != now) {
-            return Err(Refused::Stale { seen, now });
-        }
-        let route = live.snapshot.routes.named(order.route.as_str());
-        let (_, route) = route.ok_or_else(|| Refused::NoRoute(order.route.as_str().into()))?;
-        let release = self.releases.get(&order.route).ok_or_else(|| Refused::NoRelease(order.route.clone()))?.clone();
-        let (after, action, words) = release.clone().obey(order, &self.seen(route, &release, judgement, outcomes))?;
-        tracing::warn!(route = %order.route, command = order.command.as_str(), by = %order.by, reason = %order.reason, "order");
-        self.take(&order.route, after, action);
-        Ok(words)
-    }
-
-    /// A step of every release; whether a state is another than before.
-    fn step(&mut self, live: &Live, judgements: &Judgements, outcomes: &Outcomes) -> bool {
-        let mut changed = false;
-        for (name, before) in self.releases.clone() {
-            let Some((_, route)) = live.snapshot.routes.named(name.as_str()) else { continue };
-            let (after, action) = before.clone().step(&self.seen(route, &before, judgements.get(&name), outcomes));
-            if before != after {
-                changed = true;
-                if before.state.as_str() != after.state.as_str() {
-                    tracing::info!(route = %name, state = after.state.as_str(), weight = %after.stay.weight,
-                        attempt = after.attempt, "release");
-                }
-            }
-            self.take(&name, after, action);
-        }
-        changed
-    }
-
-    fn seen<'a>(
-        &self,
-        route: &'a Route,
-        release: &Release,
-        judgement: Option<&'a Judgement>,
-        outcomes: &'a Outcomes,
-    ) -> Seen<'a> {
-        let held =
-            self.quarantine.iter().any(|e| e.intent.route == route.name && e.intent.artefact == release.artefact);
-        let outcome = release.state.intent().and_then(|intent| outcomes.get(&intent.id()));
-        Seen { route, judgement, held, outcome, git: self.git, now: clock::now() }
-    }
-
-    fn take(&mut self, name: &RouteName, release: Release, action: Option<Action>) {
-        self.releases.insert(name.clone(), release);
-        if let Some(Action::RollBack(intent)) = action {
-            tracing::warn!(route = %name, artefact = %intent.artefact, by = %intent.by, reason = %intent.reason,
-                verdict = %intent.verdict, "clamped to 0");
-            self.reject(*intent);
-        }
-    }
-
-    fn reject(&mut self, intent: Intent) {
-        self.quarantine.retain(|e| (&e.intent.route, &e.intent.artefact) != (&intent.route, &intent.artefact));
-        let of_route = |e: &Entry| e.intent.route == intent.route;
-        if self.quarantine.iter().filter(|e| of_route(e)).count() >= ENTRIES_MAX
-            && let Some(oldest) = self.quarantine.iter().position(of_route)
-        {
-            self.quarantine.remove(oldest);
-        }
-        self.quarantine.push(Entry { intent, on_branch: false });
-    }
-
-    fn publish_clamps(&self) {
-        let mut clamps = Clamps::default();
-        for entry in &self.quarantine {
-            clamps.hold(&entry.intent.route, &entry.intent.artefact);
-        }
-        self.out.clamps.send_replace(Arc::new(clamps));
-    }
-
-    fn publish_attempts(&self) {
-        let attempts = self.releases.iter().map(|(name, release)| (name.clone(), (release.key, release.attempt)));
-        replace(&self.out.attempts, Arc::new(attempts.collect()));
-    }
-
-    /// Rollbacks first.
-    fn publish_wanted(&self, live: &Live, outcomes: &Outcomes) {
-        if !self.git {
-            return;
-        }
-        let generation = live.snapshot.generation.0;
-        let down = self.quarantine.iter().filter_map(|entry| {
-            let route = live.snapshot.routes.named(entry.intent.route.as_str()).map(|(_, route)| &**route);
-            let ask = match entry.next(route, outcomes.get(&entry.intent.id()), self.git) {
-                Next::Commit => false,
-                Next::Ask => true,
-                Next::Rest | Next::Lift => return None,
-            };
-            Some(Wanted { intent: entry.intent.clone(), ask, generation })
-        });
-        let up = self.releases.values().filter_map(|release| match &release.state {
-            State::Advancing(intent, _) => Some(Wanted { intent: (**intent).clone(), ask: false, generation }),
-            State::Baking
-            | State::Judging
-            | State::Holding(_)
-            | State::AwaitingApproval
-            | State::Watching
-            | State::RollingBack(_)
-            | State::RolledBack
-            | State::Promoted => None,
-        });
-        replace(&self.out.wanted, Arc::new(down.chain(up).collect()));
-    }
-
-    fn publish_status(&self, live: &Live, outcomes: &Outcomes) {
-        let status = self.releases.iter().map(|(name, release)| {
-            let plan = live.snapshot.routes.named(name.as_str()).and_then(|(_, route)| route.plan.as_ref());
-            let outcome = release.state.intent().and_then(|intent| outcomes.get(&intent.id()));
-            (name.clone(), ReleaseStatus::of(release, plan, outcome, clock::now()))
+    fn publish_status(&self, world: &World<'_>) {
+        let status = self.ledger.releases.iter().map(|(name, release)| {
+            let plan = world.snapshot.routes.named(name.as_str()).and_then(|(_, route)| route.plan.as_ref());
+            let outcome = release.state.intent().and_then(|intent| world.outcomes.get(&intent.id()));
+            (name.clone(), ReleaseStatus::of(release, plan, outcome, world.now))
         });
         self.out.releases.send_replace(Arc::new(status.collect()));
+    }
+}
+
+fn tell(news: &News) {
+    match news {
+        News::Begins(route) => tracing::info!(%route, "release begins"),
+        News::Enters(route, state) => tracing::info!(%route, state, "release"),
+        News::Clamped(intent) => {
+            tracing::warn!(route = %intent.route, artefact = %intent.artefact, by = %intent.by, reason = %intent.reason,
+                verdict = %intent.verdict, "clamped to 0");
+        }
+        News::OnBranch(route) => tracing::info!(%route, "the branch shows the rollback"),
+        News::Lifted(intent) => {
+            tracing::warn!(route = %intent.route, artefact = %intent.artefact, "clamp lifted: a person let it in again");
+        }
     }
 }
 

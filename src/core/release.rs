@@ -5,6 +5,7 @@
 
 mod due;
 pub mod intent;
+pub mod ledger;
 pub mod quarantine;
 
 use super::{
@@ -299,6 +300,3 @@ impl State {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

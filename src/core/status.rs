@@ -74,7 +74,7 @@ impl ReleaseStatus {
         let (commit, trouble) = match outcome {
             Some(Outcome::Committed(commit)) => (Some(commit.clone()), None),
             Some(Outcome::Failing(why)) => (None, Some(why.clone())),
-            Some(Outcome::There | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => (None, None),
+            Some(Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => (None, None),
         };
         Self {
             key: release.key,

@@ -3,7 +3,6 @@
 //! Secrets are files that git or ssh read themselves: they are never arguments, never in the environment, never in messages.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -16,7 +15,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 /// Our name for the branch's tip.
 const TIP: &str = "refs/coalmine/tip";
 
-/// So many commits are looked through for intents of ours.
+/// So many commits are fetched: a commit of ours that is older counts as gone, and a rollback is made once more.
 const HISTORY: u32 = 200;
 
 /// Where and how to commit.
@@ -65,8 +64,6 @@ pub struct Tip {
     pub commit: String,
     /// The file's text.
     pub text: String,
-    /// The `Coalmine-Intent` trailers of the newest commits.
-    pub intents: BTreeSet<String>,
 }
 
 /// A clone. Disposable: everything in it is fetched again.
@@ -94,11 +91,16 @@ impl Git {
         self.git(&["fetch", "--quiet", "--no-tags", &depth, "--", &self.remote.url, &refspec], b"").await?;
         let commit = self.git(&["rev-parse", TIP], b"").await?.trim().to_owned();
         let text = self.git(&["cat-file", "blob", &format!("{commit}:{}", self.remote.path)], b"").await?;
-        let count = HISTORY.to_string();
-        let format = "--format=%(trailers:key=Coalmine-Intent,valueonly,separator=%x20)";
-        let log = self.git(&["log", "-n", &count, format, TIP], b"").await?;
-        let intents = log.split_whitespace().map(str::to_owned).collect();
-        Ok(Tip { commit, text, intents })
+        Ok(Tip { commit, text })
+    }
+
+    /// Whether `commit` is the tip or one of its ancestors, as far back as was fetched.
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] if git cannot be run.
+    pub async fn contains(&self, tip: &Tip, commit: &str) -> Result<bool, GitError> {
+        let (contained, ..) = self.run(&["merge-base", "--is-ancestor", commit, &tip.commit], b"").await?;
+        Ok(contained)
     }
 
     /// Puts `text` on top of `tip`, pushes, and reads the branch back; the new commit.

@@ -12,6 +12,7 @@
 mod config;
 mod reload;
 mod serve;
+mod simulation;
 mod support;
 mod tidy;
 mod vectors;

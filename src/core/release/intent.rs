@@ -3,7 +3,7 @@
 use super::{Release, Seen};
 use crate::core::{
     judge::{Evidence, Judgement, Verdict},
-    name::{Artefact, ReleaseKey, RouteName, VariantName},
+    name::{Artefact, Generation, ReleaseKey, RouteName, VariantName},
     route::Route,
     split::{Weight, siphash},
     variant::{Role, Variant},
@@ -82,8 +82,8 @@ pub struct Intent {
 pub enum Outcome {
     /// The branch has it, by this commit of ours.
     Committed(Box<str>),
-    /// The branch said so without us.
-    There,
+    /// The branch says so at this commit, without us.
+    There(Box<str>),
     /// The branch has another file than the one that was judged: the raise is off.
     Moved,
     /// A person made the candidate stable meanwhile; that is not ours to take back.
@@ -160,6 +160,37 @@ impl Intent {
                 changes.extend(others(route, &[candidate]));
                 Edit::Set(changes)
             }
+        }
+    }
+}
+
+/// An intent that the branch should take, or be asked about.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Wanted {
+    /// The intent.
+    pub intent: Intent,
+    /// The commit at which the branch has shown it: only ask what it says by now.
+    pub shown: Option<Box<str>>,
+    /// The table in force: another one is a reason to ask again at once.
+    pub generation: Generation,
+}
+
+impl Wanted {
+    /// What is to be done about a branch whose tip `commit` has this route, and whose history has, or has not, the commit at
+    /// which it was shown: an outcome without a commit, or a commit with these changes.
+    ///
+    /// # Errors
+    /// The outcome, if there is nothing to commit.
+    pub fn on(&self, route: &Route, commit: &str, contained: bool) -> Result<Vec<Change>, Outcome> {
+        let has_weight = route.variants.iter().any(|v| v.artefact == self.intent.artefact && v.said > Weight::ZERO);
+        if contained && has_weight {
+            return Err(Outcome::Readmitted);
+        }
+        match self.intent.edit(route) {
+            Edit::Nothing => Err(Outcome::There(commit.into())),
+            Edit::Moved => Err(Outcome::Moved),
+            Edit::NotOurs => Err(Outcome::NotOurs),
+            Edit::Set(changes) => Ok(changes),
         }
     }
 }

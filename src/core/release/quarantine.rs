@@ -14,8 +14,8 @@ pub const ENTRIES_MAX: usize = 20;
 pub struct Entry {
     /// The rollback that rejected it.
     pub intent: Intent,
-    /// Whether the branch has shown it at 0 since.
-    pub on_branch: bool,
+    /// The last commit at which the branch was seen to show it at 0.
+    pub shown: Option<Box<str>>,
 }
 
 /// What an entry asks for.
@@ -44,7 +44,7 @@ impl Entry {
             (false, _) => Next::Rest,
             (true, Some(Outcome::Readmitted)) if wanted => Next::Lift,
             (true, Some(Outcome::NotOurs)) if wanted && stable => Next::Lift,
-            (true, _) if !self.on_branch => Next::Commit,
+            (true, _) if self.shown.is_none() => Next::Commit,
             (true, _) if wanted => Next::Ask,
             (true, _) => Next::Rest,
         }
