@@ -238,8 +238,10 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
 /// The clone lives in the state directory, or else where temporary files do; it is disposable.
 fn git(settings: &Settings) -> Option<Git> {
     let git = settings.git.as_ref().filter(|git| git.mode == GitMode::Push)?;
-    let parent = settings.state_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let dir = parent.join(format!("coalmine-git-{}", std::process::id()));
+    let dir = match &settings.state_dir {
+        Some(dir) => dir.join("git"),
+        None => std::env::temp_dir().join(format!("coalmine-git-{}", std::process::id())),
+    };
     let remote = Remote {
         url: git.remote.clone(),
         branch: git.branch.clone(),

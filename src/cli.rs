@@ -6,6 +6,7 @@
 )]
 
 mod check;
+mod people;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,18 @@ enum Verb {
     Serve(serve::Serve),
     /// Compile routes files and show every problem with its place.
     Check(check::Check),
+    /// Show where every route's release stands, and on what evidence.
+    Status(people::Status),
+    /// Take the next step now; past the last one, promote.
+    Promote(people::Promote),
+    /// Take the canary's traffic away now, and commit that.
+    Rollback(people::Order),
+    /// No raises until resumed; a worse canary is still rolled back.
+    Pause(people::Order),
+    /// End a pause.
+    Resume(people::Order),
+    /// Send labels.
+    Feedback(people::Feedback),
 }
 
 /// Reads the arguments and runs the command.
@@ -34,5 +47,11 @@ pub fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
         Verb::Check(check) => check.run(),
+        Verb::Status(status) => status.run(),
+        Verb::Promote(promote) => promote.run(),
+        Verb::Rollback(order) => order.run("rollback"),
+        Verb::Pause(order) => order.run("pause"),
+        Verb::Resume(order) => order.run("resume"),
+        Verb::Feedback(feedback) => feedback.run(),
     }
 }

@@ -85,6 +85,15 @@ impl Git {
     /// # Errors
     /// [`GitError::Failed`] if the remote, the branch or the file cannot be read.
     pub async fn tip(&self) -> Result<Tip, GitError> {
+        let tip = self.fetch().await;
+        if tip.is_err() {
+            // Whatever is wrong with the clone, the next one is whole.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+        tip
+    }
+
+    async fn fetch(&self) -> Result<Tip, GitError> {
         self.prepare().await?;
         let refspec = format!("+refs/heads/{}:{TIP}", self.remote.branch);
         let depth = format!("--depth={HISTORY}");
@@ -217,6 +226,12 @@ impl Git {
         }
         git.args(arguments);
         git
+    }
+}
+
+impl Drop for Git {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

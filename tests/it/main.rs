@@ -6,10 +6,13 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files and print"
+    clippy::cognitive_complexity,
+    reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files, print, and tell a story from top to bottom"
 )]
 
 mod config;
+mod git;
+mod people;
 mod reload;
 mod serve;
 mod simulation;

@@ -118,9 +118,9 @@ routes:
     )
 }
 
-/// Starts Coalmine on free ports over the routes in `dir`, with its state in `state`, judging every 50 ms, and waits until it is ready.
-pub(super) fn start(dir: &Path, state: &Path) -> App {
-    let mut settings = Settings::read("", &[]).unwrap();
+/// Settings for free ports, the routes in `dir` and state in `state`, judging every 50 ms; `more` is settings text.
+pub(super) fn settings(more: &str, dir: &Path, state: &Path) -> Settings {
+    let mut settings = Settings::read(more, &[]).unwrap();
     settings.listen = "127.0.0.1:0".parse().unwrap();
     settings.admin = "127.0.0.1:0".parse().unwrap();
     settings.routes = Some(dir.to_owned());
@@ -128,10 +128,20 @@ pub(super) fn start(dir: &Path, state: &Path) -> App {
     settings.threads = Some(2);
     settings.judge_interval = Duration::from_millis(50);
     settings.drain.lame_duck = Duration::ZERO;
+    settings
+}
+
+/// Starts Coalmine and waits until it is ready.
+pub(super) fn start_with(settings: Settings) -> App {
     let app = app::start(&settings).unwrap();
     let mut caller = Caller::new(app.admin);
     wait("readiness", || (caller.call("GET", "/readyz", "", "").status == 200).then_some(()));
     app
+}
+
+/// Starts Coalmine over the routes in `dir`, with its state in `state`.
+pub(super) fn start(dir: &Path, state: &Path) -> App {
+    start_with(settings("", dir, state))
 }
 
 /// Ends it and waits for the end.
