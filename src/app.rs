@@ -1,13 +1,14 @@
 //! Builds everything once, in order, and owns every thread and every channel. Drains in reverse.
 #![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
 
+pub use crate::config::settings::Settings;
 use crate::{
     admin::{
         self, Admin,
         auth::{Role, Tokens},
         feedback::Door,
     },
-    config::settings::{GitMode, Settings},
+    config::settings::GitMode,
     control::{
         commit_loop::CommitLoop,
         config_loop::ConfigLoop,

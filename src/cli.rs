@@ -6,6 +6,7 @@
 )]
 
 mod check;
+mod demo;
 mod people;
 mod serve;
 
@@ -25,6 +26,8 @@ struct Arguments {
 enum Verb {
     /// Carry traffic, judge it, and move the release.
     Serve(serve::Serve),
+    /// See the main job done: a good model promoted and a bad one rolled back, in about a minute.
+    Demo(demo::Demo),
     /// Compile routes files and show every problem with its place.
     Check(check::Check),
     /// Show where every route's release stands, and on what evidence.
@@ -46,6 +49,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
+        Verb::Demo(demo) => demo.run(),
         Verb::Check(check) => check.run(),
         Verb::Status(status) => status.run(),
         Verb::Promote(promote) => promote.run(),

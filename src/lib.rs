@@ -14,5 +14,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod demo;
 pub mod io;
 pub mod proxy;

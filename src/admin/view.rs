@@ -54,6 +54,7 @@ fn standing(release: &ReleaseStatus) -> Value {
         "at_weight_ms": release.at_weight_ms,
         "next_weight": release.next.map(|weight| weight.to_string()),
         "paused_by": release.paused_by.as_deref(),
+        "decided_ms": release.decided_ms,
         "commit": release.commit.as_deref(),
         "trouble": release.trouble.as_deref(),
     })

@@ -47,6 +47,8 @@ pub struct ReleaseStatus {
     pub next: Option<Weight>,
     /// Who paused it.
     pub paused_by: Option<Box<str>>,
+    /// When the intent in flight was decided, milliseconds since 1970 UTC.
+    pub decided_ms: Option<u64>,
     /// The commit of the intent in flight.
     pub commit: Option<Box<str>>,
     /// What keeps the intent in flight from the branch.
@@ -85,6 +87,7 @@ impl ReleaseStatus {
             at_weight_ms: release.stay.elapsed_ms(now),
             next: plan.and_then(above),
             paused_by: release.paused_by.clone(),
+            decided_ms: release.state.intent().map(|intent| intent.window_ms[1]),
             commit,
             trouble,
         }
