@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help check test fmt
+.PHONY: help check real test fmt
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +11,10 @@ check: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
-test: check ## all tests
+real: ## installs the real parts that tests run against (under target/real)
+	tests/real/mlserver/setup.sh target/real/mlserver
+
+test: check real ## all tests
 	$(CARGO) test --locked
 
 fmt: ## formats the code

@@ -12,8 +12,10 @@
 
 mod config;
 mod git;
+mod mlserver;
 mod people;
 mod reload;
+mod repo;
 mod serve;
 mod simulation;
 mod support;

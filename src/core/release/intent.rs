@@ -255,6 +255,7 @@ fn numbers(judgement: &Judgement) -> Box<str> {
     let Evidence { signals, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
     let mut lines: Vec<String> = signals
         .iter()
+        .filter(|s| s.canary_n > 0 && s.stable_n > 0)
         .map(|s| {
             let (signal, against, pass) = (s.signal.as_str(), s.log_e_rollback, s.log_e_promote);
             let seen = format!("canary {:.4} of {}, stable {:.4} of {}", s.canary, s.canary_n, s.stable, s.stable_n);
