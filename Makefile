@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help check real test fmt
+.PHONY: help check real test test-chart demo fmt
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,9 +13,17 @@ check: ## formatting and lints, warnings are errors
 
 real: ## installs the real parts that tests run against (under target/real)
 	tests/real/mlserver/setup.sh target/real/mlserver
+	tests/real/chart/setup.sh target/real/bin
 
 test: check real ## all tests
 	$(CARGO) test --locked
+
+test-chart: ## the chart and the dashboard, rendered by a real helm
+	tests/real/chart/setup.sh target/real/bin
+	$(CARGO) test --locked --test it chart::
+
+demo: ## a good model promoted and a bad one rolled back, in about a minute
+	$(CARGO) run --release --locked -- demo
 
 fmt: ## formats the code
 	$(CARGO) fmt

@@ -1,0 +1,133 @@
+//! The chart, rendered by a real helm: what comes out is what the binary reads, and nothing in it is looser than it must be.
+
+use coalmine::app::Settings;
+use serde_yaml::Value;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+/// Everything set that can be set.
+const FULL: &str = "
+replicas: 3
+git:
+  remote: git@git.example.com:ml/models.git
+  path: prod/routes.yaml
+  sshKey: { secret: deploy-key, key: id }
+  knownHosts: { secret: deploy-key, key: known_hosts }
+  token: { secret: token, key: token }
+  signingKey: { secret: signing, key: id }
+ticketKey: { secret: tickets, key: key }
+tokens:
+  viewer: { secret: tokens, key: viewer }
+  labeler: { secret: tokens, key: labeler }
+  operator: { secret: tokens, key: operator }
+state: { existingClaim: coalmine-state }
+settings: { drain: { limit: 20s } }
+podAnnotations: { team: ml }
+";
+
+fn helm(arguments: &[&str], values: &str) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = root.join("target/real/bin/helm");
+    assert!(program.exists(), "helm is not there for the tests; run `make real`, or `make test`, which does");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("values.yaml");
+    fs::write(&file, values).unwrap();
+    let mut helm = Command::new(program);
+    helm.args(arguments).arg(root.join("charts/coalmine")).args(["--kube-version", "1.30.0", "--values"]).arg(file);
+    helm.output().unwrap()
+}
+
+#[track_caller]
+fn render(values: &str) -> Vec<Value> {
+    let output = helm(&["template", "digits"], values);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("subPath"), "the kubelet does not update a subPath mount");
+    let documents = text.split("\n---").map(|document| serde_yaml::from_str(document).unwrap());
+    documents.filter(|document: &Value| !document.is_null()).collect()
+}
+
+fn named<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let wanted = |d: &&Value| d["kind"] == kind && d["metadata"]["name"] == name;
+    documents.iter().find(wanted).unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+#[test]
+fn what_it_renders_is_what_the_binary_reads() {
+    for values in ["", FULL] {
+        let documents = render(values);
+        let settings =
+            named(&documents, "ConfigMap", "digits-coalmine-settings")["data"]["settings.yaml"].as_str().unwrap();
+        let read = Settings::read(settings, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{settings}"));
+        assert_eq!(read.git.is_some(), values == FULL);
+        assert_eq!(read.replicas, if values == FULL { 3 } else { 1 });
+        let routes = serde_yaml::to_string(named(&documents, "ConfigMap", "digits-coalmine-routes")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("routes.yaml"), routes).unwrap();
+        let check =
+            Command::new(env!("CARGO_BIN_EXE_coalmine")).arg("check").arg(dir.path().join("routes.yaml")).output();
+        let check = check.unwrap();
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    }
+    let own = render("routes: { existingConfigMap: from-argo }");
+    assert!(own.iter().all(|d| d["metadata"]["name"] != "digits-coalmine-routes"));
+    assert_eq!(volume(&own, "routes")["configMap"]["name"], "from-argo");
+}
+
+fn volume<'a>(documents: &'a [Value], name: &str) -> &'a Value {
+    let pod = &named(documents, "Deployment", "digits-coalmine")["spec"]["template"]["spec"];
+    pod["volumes"].as_sequence().unwrap().iter().find(|volume| volume["name"] == name).unwrap()
+}
+
+#[test]
+fn the_pod_can_do_no_more_than_it_must() {
+    let documents = render(FULL);
+    let kinds: BTreeSet<&str> = documents.iter().map(|d| d["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(["ConfigMap", "Deployment", "Service", "ServiceAccount"]), "no role, no secret");
+    let pod = &named(&documents, "Deployment", "digits-coalmine")["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL");
+    let mounts = container["volumeMounts"].as_sequence().unwrap();
+    let read_only = |mount: &&Value| mount["readOnly"] == true;
+    assert_eq!(mounts.iter().filter(|mount| !read_only(mount)).count(), 2, "only the state and /tmp are written");
+    for (name, secret) in [("ssh-key", "deploy-key"), ("ticket-key", "tickets"), ("operator", "tokens")] {
+        assert_eq!(volume(&documents, name)["secret"]["secretName"], secret);
+    }
+    assert_eq!(volume(&documents, "state")["persistentVolumeClaim"]["claimName"], "coalmine-state");
+}
+
+#[test]
+fn it_lints_and_refuses_values_that_mean_nothing() {
+    let lint = helm(&["lint", "--strict"], FULL);
+    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
+    for bad in ["replicas: 0", "replica: 2", "service: { type: Public }", "ticketKey: { name: x }"] {
+        let output = helm(&["template", "digits"], bad);
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && why.contains("values don't meet"), "{bad}: {why}");
+    }
+}
+
+#[test]
+fn the_dashboard_shows_only_what_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dashboard = fs::read_to_string(root.join("charts/coalmine/dashboards/coalmine.json")).unwrap();
+    let metrics = fs::read_to_string(root.join("src/io/metrics.rs")).unwrap();
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let mut seen = 0;
+    for name in dashboard.split(word).filter(|name| name.starts_with("coalmine_")) {
+        let name = name.trim_end_matches("_bucket");
+        assert!(metrics.contains(&format!("\"{name}\"")), "{name} is no metric of ours");
+        seen += 1;
+    }
+    assert!(seen > 10);
+    serde_json::from_str::<serde_json::Value>(&dashboard).unwrap();
+}
