@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help check real test test-chart demo fmt
+.PHONY: help check real test test-chart demo bench fmt
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,11 @@ test: check real ## all tests
 test-chart: ## the chart and the dashboard, rendered by a real helm
 	tests/real/chart/setup.sh target/real/bin
 	$(CARGO) test --locked --test it chart::
+
+bench: ## CPU per request beside nginx, and the cost of the judge
+	benches/peers/setup.sh
+	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers
+	$(CARGO) bench --locked --bench judge
 
 demo: ## a good model promoted and a bad one rolled back, in about a minute
 	$(CARGO) run --release --locked -- demo

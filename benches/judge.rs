@@ -1,0 +1,59 @@
+//! What deciding costs: a look of the judge, a sticky draw, a ticket sealed and opened.
+
+use coalmine::core::{
+    judge::{Arm, Block, LabelBlock, Policy, RequestBlock, trial::Trial},
+    name::{ReleaseKey, RouteName, VariantName},
+    split::Draw,
+    stats::histogram::Histogram,
+    ticket::{Prediction, Ticket, TicketKey},
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+
+fn arm(requests: u64) -> Arm {
+    let mut latency = Histogram::default();
+    for bucket in 0..40 {
+        latency.add(bucket, requests / 40);
+    }
+    Arm { completed: requests, assigned: requests, errors: requests / 500, latency }
+}
+
+fn judge(c: &mut Criterion) {
+    let block = Block {
+        requests: Some(RequestBlock { canary: arm(400), stable: arm(3600), share: Some(0.1), warming_up: false }),
+        labels: Some(LabelBlock {
+            canary: 40,
+            stable: 360,
+            canary_wrong_micro: 3_000_000,
+            stable_wrong_micro: 25_000_000,
+        }),
+    };
+    let mut trial = Trial::new(&Policy::default());
+    c.bench_function("judge: one look, all signals, 4,000 requests", |b| b.iter(|| trial.observe(black_box(&block))));
+}
+
+fn split(c: &mut Criterion) {
+    let route = RouteName::new("digits").unwrap_or_else(|error| unreachable!("{error}"));
+    c.bench_function("split: a sticky draw", |b| {
+        b.iter(|| Draw::sticky(black_box(&route), ReleaseKey(7), black_box(b"user-4711")));
+    });
+}
+
+fn ticket(c: &mut Criterion) {
+    let name = |error| -> ! { unreachable!("{error}") };
+    let ticket = Ticket {
+        route: RouteName::new("digits").unwrap_or_else(|error| name(error)),
+        release: ReleaseKey(7),
+        variant: VariantName::new("v2").unwrap_or_else(|error| name(error)),
+        at_ms: 1_800_000_000_000,
+        nonce: 42,
+        prediction: Prediction::of_json("7"),
+    };
+    let key = TicketKey::new(&[7; 32]);
+    let sealed = ticket.seal(&key);
+    c.bench_function("ticket: seal", |b| b.iter(|| black_box(&ticket).seal(&key)));
+    c.bench_function("ticket: open", |b| b.iter(|| Ticket::open(black_box(&sealed), &key)));
+}
+
+criterion_group!(benches, judge, split, ticket);
+criterion_main!(benches);
