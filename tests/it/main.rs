@@ -10,11 +10,13 @@
     reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files, print, and tell a story from top to bottom"
 )]
 
+mod backend;
 mod chart;
 mod config;
 mod git;
 mod mlserver;
 mod people;
+mod proxy;
 mod reload;
 mod repo;
 mod serve;

@@ -49,20 +49,20 @@ fn answer_one(stream: &TcpStream, status: u16, answer: u32) -> Option<()> {
     (&*stream).write_all((head + &body).as_bytes()).ok()
 }
 
-/// Reads one message: its first line, headers in lower case, body.
-fn message(reader: &mut impl BufRead) -> Option<(String, HashMap<String, String>, Vec<u8>)> {
+/// Reads one message: its first line, headers with names in lower case, body.
+pub(super) fn message(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
     let mut line = || {
         let mut text = String::new();
         reader.read_line(&mut text).ok().filter(|n| *n > 0).map(|_| text.trim_end().to_owned())
     };
     let first = line()?;
-    let mut headers = HashMap::new();
+    let mut headers = Vec::new();
     loop {
         let text = line()?;
         let Some((name, value)) = text.split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = headers.get("content-length").map_or(0, |n| n.parse().unwrap());
+    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, n)| n.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some((first, headers, body))
@@ -93,7 +93,7 @@ impl Caller {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
         let (first, headers, body) = message(&mut self.0).expect("an answer");
         let status = first.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, headers, body: String::from_utf8(body).unwrap() }
+        Answer { status, headers: headers.into_iter().collect(), body: String::from_utf8(body).unwrap() }
     }
 
     pub(super) fn infer(&mut self) -> Answer {
