@@ -92,7 +92,7 @@ impl World {
     }
 }
 
-/// Counts a request as active for as long as its head is being worked on.
+/// Counts a request as active, or as being sent again, for as long as its head is being worked on.
 pub(super) struct Active<'a>(&'a Cell<usize>);
 
 impl Drop for Active<'_> {
@@ -146,20 +146,18 @@ impl Thread {
         Active(&self.active)
     }
 
-    /// Whether one more resend is within the budget; counts it.
-    pub(super) fn may_resend(&self) -> bool {
-        let allowed = resend_allowed(self.active.get(), self.resending.get());
-        if allowed {
-            // A resend is over within the request it belongs to; the count decays once a second instead of being tracked.
-            self.resending.set(self.resending.get() + 1);
-        } else {
+    /// A place for one more resend, if there is one within the budget.
+    pub(super) fn resend(&self) -> Option<Active<'_>> {
+        if !resend_allowed(self.active.get(), self.resending.get()) {
             self.meters.resends_denied.up();
+            return None;
         }
-        allowed
+        self.meters.resends.up();
+        self.resending.set(self.resending.get() + 1);
+        Some(Active(&self.resending))
     }
 
     fn sweep(&self) {
-        self.resending.set(0);
         for peer in self.world.borrow().peers.iter().flatten() {
             peer.pool.sweep();
         }

@@ -75,9 +75,9 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     /// Sends the request and waits for the head of the answer.
     pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Answer, Failed> {
-        let mut resent = false;
+        let mut resend = None;
         loop {
-            let connection = match self.peer.pool.take().filter(|_| !resent) {
+            let connection = match self.peer.pool.take().filter(|_| resend.is_none()) {
                 Some(kept_alive) => kept_alive,
                 None => match self.connect().await {
                     Ok(fresh) => fresh,
@@ -92,10 +92,11 @@ impl Attempt<'_> {
                 // Nothing was written: no matter what the request is, it goes out on another connection.
                 Err(Failed { unsent: Some(back), .. }) if reused => request = *back,
                 Err(failed) => {
-                    let again = self.again(&failed.error).filter(|_| reused && !resent).ok_or(failed)?;
-                    resent = true;
-                    self.thread.meters.resends.up();
-                    request = again;
+                    let kept =
+                        self.kept.filter(|kept| reused && resend.is_none() && self.may_repeat(kept, &failed.error));
+                    let place = kept.and_then(|_| self.thread.resend());
+                    request = kept.filter(|_| place.is_some()).ok_or(failed)?.request();
+                    resend = place;
                 }
             }
         }
@@ -106,10 +107,9 @@ impl Attempt<'_> {
         self.peer.pool.connect(limit).await.map_err(|_| Error::CONNECT)
     }
 
-    /// The request once more, after a reused connection broke without a byte of answer.
-    fn again(&self, error: &Error) -> Option<Request<RequestBody>> {
-        let kept = self.kept.filter(|kept| *error == Error::RESET && (self.resend_any || kept.is_idempotent()))?;
-        self.thread.may_resend().then(|| kept.request())
+    /// Whether the request may be sent once more, after a reused connection broke without a byte of answer.
+    fn may_repeat(&self, kept: &Kept, error: &Error) -> bool {
+        *error == Error::RESET && (self.resend_any || kept.is_idempotent())
     }
 
     async fn exchange(
@@ -118,12 +118,13 @@ impl Attempt<'_> {
         request: Request<RequestBody>,
     ) -> Result<Answer, Failed> {
         let mut sender = connection.sender;
+        let begin = Instant::now();
         let mut answer = pin!(sender.try_send_request(request));
         let answered = loop {
-            let limit = self.head_limit();
+            let limit = self.head_limit(begin);
             match timeout_at(limit, answer.as_mut()).await {
                 Ok(answered) => break answered,
-                Err(_) if limit < self.head_limit() => {}
+                Err(_) if limit < self.head_limit(begin) => {}
                 Err(_) => return Err(Failed::new(self.late())),
             }
         };
@@ -137,11 +138,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// Until when the head of the answer may be waited for, as things stand: the body may still be on its way.
-    fn head_limit(&self) -> Instant {
+    /// Until when the head of the answer may be waited for, as things stand: the body may still be on its way, or may have
+    /// come long before this attempt.
+    fn head_limit(&self, begin: Instant) -> Instant {
         let next = match self.upload.starving() {
             Some(since) => since + self.timeouts.idle,
-            None => self.upload.moved() + self.timeouts.first_byte,
+            None => self.upload.moved().max(begin) + self.timeouts.first_byte,
         };
         next.min(self.until)
     }

@@ -243,30 +243,21 @@ impl Exchange<'_> {
         (wanted || length == 0).then(|| usize::try_from(length).ok()).flatten()
     }
 
+    /// Stable's own places and queue bound what falls back to it; it carried all of the traffic before the canary came.
     fn second_chance(&self, first: Result<Ready, Failed>, kept: Option<&Kept>) -> Decision {
-        let (failure, unsent) = match &first {
-            Ok(ready) if !ready.head.status.is_server_error() => None,
-            Ok(ready) => Some((Outcome::BackendStatus, Some(ready.head.status))),
-            Err(failed) => Some((failed.error.outcome, None)),
-        }
-        .map_or((None, false), |(outcome, status)| {
-            let unsent = matches!(&first, Err(Failed { unsent: Some(_), .. }));
-            (Some(Failure { outcome, status, replayable: unsent || kept.is_some() }), unsent)
-        });
-        let wanted = failure.filter(|failure| {
-            self.variant != self.route.stable && !self.pinned && to_stable(self.route.fallback.as_ref(), *failure)
-        });
-        // What was never sent is no resend: a dead canary costs nobody anything, however large its share.
-        let allowed = wanted.filter(|_| unsent || self.thread.may_resend());
-        match (first, allowed) {
-            (Ok(ready), None) => Decision::Answer(Box::new(ready)),
-            (Err(failed), None) => Decision::Fail(failed.error),
-            (Err(Failed { unsent: Some(request), .. }), Some(failure)) => Decision::Stable(request, failure.outcome),
-            (first, Some(failure)) => match (kept, first) {
-                (Some(kept), _) => Decision::Stable(Box::new(kept.request()), failure.outcome),
-                (None, Ok(ready)) => Decision::Answer(Box::new(ready)),
-                (None, Err(failed)) => Decision::Fail(failed.error),
-            },
+        let (outcome, status, unsent) = match &first {
+            Ok(ready) if !ready.head.status.is_server_error() => (Outcome::Ok, None, false),
+            Ok(ready) => (Outcome::BackendStatus, Some(ready.head.status), false),
+            Err(failed) => (failed.error.outcome, None, failed.unsent.is_some()),
+        };
+        let failure = Failure { outcome, status, replayable: unsent || kept.is_some() };
+        let wanted =
+            self.variant != self.route.stable && !self.pinned && to_stable(self.route.fallback.as_ref(), failure);
+        match (first, kept) {
+            (Err(Failed { unsent: Some(request), .. }), _) if wanted => Decision::Stable(request, outcome),
+            (_, Some(kept)) if wanted => Decision::Stable(Box::new(kept.request()), outcome),
+            (Ok(ready), _) => Decision::Answer(Box::new(ready)),
+            (Err(failed), _) => Decision::Fail(failed.error),
         }
     }
 

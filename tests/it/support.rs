@@ -49,8 +49,11 @@ fn answer_one(stream: &TcpStream, status: u16, answer: u32) -> Option<()> {
     (&*stream).write_all((head + &body).as_bytes()).ok()
 }
 
-/// Reads one message: its first line, headers with names in lower case, body.
-pub(super) fn message(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
+/// First line, headers with names in lower case, body.
+pub(super) type Message = (String, Vec<(String, String)>, Vec<u8>);
+
+/// Reads one message.
+pub(super) fn message(reader: &mut impl BufRead) -> Option<Message> {
     let mut line = || {
         let mut text = String::new();
         reader.read_line(&mut text).ok().filter(|n| *n > 0).map(|_| text.trim_end().to_owned())
@@ -135,7 +138,12 @@ pub(super) fn settings(more: &str, dir: &Path, state: &Path) -> Settings {
 pub(super) fn start_with(settings: Settings) -> App {
     let app = app::start(&settings).unwrap();
     let mut caller = Caller::new(app.admin);
-    wait("readiness", || (caller.call("GET", "/readyz", "", "").status == 200).then_some(()));
+    let mut last = String::new();
+    let until = Instant::now() + DEADLINE;
+    while last != "ok\n" {
+        assert!(Instant::now() < until, "not ready: {last}");
+        last = caller.call("GET", "/readyz", "", "").body;
+    }
     app
 }
 
