@@ -21,15 +21,17 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header, uri::Authority},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use feedback::Door;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,6 +39,8 @@ use tokio::{net::TcpListener, sync::watch, time::interval};
 
 /// Largest feedback request.
 pub const FEEDBACK_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Labels and orders that one address may send a second; bulk counts once.
+pub const WRITES_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
 /// How often labels that were too early are looked at again.
 const MATURE_EVERY: Duration = Duration::from_secs(1);
 
@@ -61,6 +65,18 @@ pub struct Admin {
     pub tokens: Tokens,
     /// Ours: where labels come in.
     pub door: Mutex<Door>,
+    /// Ours: how often each address has written.
+    pub writers: Writers,
+}
+
+/// A rate limit for each address that writes.
+#[derive(Debug)]
+pub struct Writers(DefaultKeyedRateLimiter<IpAddr>);
+
+impl Default for Writers {
+    fn default() -> Self {
+        Self(RateLimiter::keyed(Quota::per_second(WRITES_PER_SECOND)))
+    }
 }
 
 type Shared = State<Arc<Admin>>;
@@ -95,6 +111,7 @@ async fn mature(admin: &Admin) {
     loop {
         beat.tick().await;
         admin.door.lock().unwrap_or_else(PoisonError::into_inner).mature(&admin.live.load(), clock::now());
+        admin.writers.0.retain_recent();
     }
 }
 
@@ -106,14 +123,29 @@ impl Admin {
 
     fn denied(&self, headers: &HeaderMap, peer: SocketAddr, role: Role) -> Option<Response> {
         // A web page of somebody else's may make a browser on this machine call us; it cannot hide where it comes from.
-        let foreign = role > Role::Viewer && headers.contains_key("origin");
-        if !foreign && self.tokens.allow(headers, peer.ip(), role) {
+        // Nor may it reach us under a name of its own that points here.
+        let foreign = role > Role::Viewer
+            && (headers.contains_key(header::ORIGIN) || (self.tokens.is_empty() && !is_local_name(headers)));
+        let allowed = !foreign && self.tokens.allow(headers, peer.ip(), role);
+        if allowed && role > Role::Viewer && self.writers.0.check_key(&peer.ip()).is_err() {
+            self.meters.admin_limited.up();
+            let busy = problem(StatusCode::TOO_MANY_REQUESTS, "too many requests of one address; send labels in bulk");
+            return Some(([(header::RETRY_AFTER, "1")], busy).into_response());
+        }
+        if allowed {
             return None;
         }
         self.meters.admin_denied.up();
         let help = "send `authorization: Bearer TOKEN` of a role that may do this; without token files, writing is for loopback";
         Some(problem(StatusCode::UNAUTHORIZED, help))
     }
+}
+
+/// Whether the Host is an address or `localhost`: what DNS cannot be made to say of us.
+fn is_local_name(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let name = host.parse::<Authority>().map(|authority| authority.host().to_owned()).unwrap_or_default();
+    name == "localhost" || name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 fn problem(status: StatusCode, help: &str) -> Response {
@@ -190,5 +222,6 @@ async fn label(State(admin): Shared, ConnectInfo(peer): Peer, headers: HeaderMap
             (result, help) => json!({ "result": result, "error": help }),
         })
         .collect();
+    door.keep(&admin.meters);
     Json(json!({ "results": results })).into_response()
 }

@@ -4,7 +4,7 @@
 pub use crate::config::settings::Settings;
 use crate::{
     admin::{
-        self, Admin,
+        self, Admin, Writers,
         auth::{Role, Tokens},
         feedback::Door,
     },
@@ -17,6 +17,7 @@ use crate::{
     },
     core::{snapshot::Live, ticket::TicketKey},
     io::{
+        clock,
         git::{Git, Remote},
         inbox, listener,
         meters::Meters,
@@ -75,7 +76,8 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let first = bind(settings.listen, true)?;
     let (data, admin) = (first.local_addr()?, admin_socket.local_addr()?);
     let shared = Shared { live: live.clone(), meters: meters.clone(), store, threads, draining: draining.clone() };
-    let people = People { socket: admin_socket, tokens, door: Door::new(key.clone()) };
+    let people =
+        People { socket: admin_socket, tokens, door: Door::new(key.clone(), shared.store.clone(), clock::now()) };
     let control = control(settings, routes.clone(), shared, people, stopping)?;
 
     let gates = Arc::new(Gates::default());
@@ -153,6 +155,7 @@ fn control(
         meters,
         tokens: people.tokens,
         door: people.door.into(),
+        writers: Writers::default(),
     };
     spawn("control", move |runtime| {
         runtime.block_on(async move {

@@ -30,6 +30,12 @@ impl Tokens {
         self.known.extend(lines.map(|token| (Sha256::digest(token).into(), role)));
     }
 
+    /// Whether there are no tokens at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Whether a request from `peer` with these headers may do what takes `role`.
     #[must_use]
     pub fn allow(&self, headers: &HeaderMap, peer: IpAddr, role: Role) -> bool {

@@ -7,7 +7,7 @@ use crate::{
         snapshot::Live,
         ticket::{Prediction, Ticket, TicketError, TicketKey, digest},
     },
-    io::meters::Meters,
+    io::{meters::Meters, store::Store},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,6 +22,10 @@ pub const TICKET_AGE_MAX_MS: u64 = 7 * 24 * 3_600_000;
 /// How far another replica's clock may be ahead.
 const SKEW_MS: u64 = 60_000;
 const MICRO: f64 = 1e6;
+/// The store's log of spent tickets: records of [`RECORD_BYTES`].
+const SPENT: &str = "spent";
+/// When it was spent, milliseconds since 1970 UTC, and its nonce; both little-endian.
+const RECORD_BYTES: usize = 16;
 
 /// One line of feedback: the truth, or how good the answer was.
 #[derive(Deserialize, Debug)]
@@ -48,13 +52,59 @@ pub struct Door {
     spent: HashSet<u64>,
     spent_in_order: VecDeque<(u64, u64)>,
     held: VecDeque<Waiting>,
+    store: Store,
+    /// Records that the store does not have yet.
+    fresh: Vec<u8>,
 }
 
 impl Door {
-    /// A door that opens tickets sealed with `key`.
+    /// A door that opens tickets sealed with `key`, and remembers in `store` which were spent.
     #[must_use]
-    pub fn new(key: TicketKey) -> Self {
-        Self { key, spent: HashSet::new(), spent_in_order: VecDeque::new(), held: VecDeque::new() }
+    pub fn new(key: TicketKey, store: Store, now: Now) -> Self {
+        let mut door = Self {
+            key,
+            spent: HashSet::new(),
+            spent_in_order: VecDeque::new(),
+            held: VecDeque::new(),
+            store,
+            fresh: Vec::new(),
+        };
+        door.remember(now);
+        door
+    }
+
+    /// Brings back what was spent, and drops from the log what is too old to matter.
+    fn remember(&mut self, now: Now) {
+        let log = match self.store.get(SPENT) {
+            Ok(log) => log.unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(%error, "spent tickets cannot be read: a label of before may count once more");
+                return;
+            }
+        };
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+        let records = log.chunks_exact(RECORD_BYTES).map(|record| record.split_at(RECORD_BYTES / 2));
+        let young = records.map(|(at, nonce)| (number(at), number(nonce)));
+        self.spent_in_order =
+            young.filter(|(at_ms, _)| now.wall_ms.saturating_sub(*at_ms) <= TICKET_AGE_MAX_MS).collect();
+        self.spent = self.spent_in_order.iter().map(|(_, nonce)| *nonce).collect();
+        if self.spent_in_order.len() * RECORD_BYTES < log.len() {
+            let kept: Vec<u8> = self.spent_in_order.iter().flat_map(|(at, nonce)| record(*at, *nonce)).collect();
+            if let Err(error) = self.store.put(SPENT, &kept) {
+                tracing::warn!(%error, "log of spent tickets not shortened");
+            }
+        }
+    }
+
+    /// Writes down what was spent since the last time. To be called before the results are told.
+    pub fn keep(&mut self, meters: &Meters) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if !fresh.is_empty()
+            && let Err(error) = self.store.append(SPENT, &fresh)
+        {
+            meters.store_failures.up();
+            tracing::error!(%error, "spent tickets not written down: after a restart they could be sent again");
+        }
     }
 
     /// Takes one line; its result is a metric label, with what to do about it.
@@ -97,6 +147,7 @@ impl Door {
             return Err(("duplicate", "this ticket has been used; one label a ticket".into()));
         }
         self.spent_in_order.push_back((now.wall_ms, ticket.nonce));
+        self.fresh.extend(record(now.wall_ms, ticket.nonce));
         let due_ms = ticket.at_ms + policy.map_or(0, |policy| policy.label_delay_ms);
         if due_ms > now.wall_ms {
             self.held.push_back(Waiting { due_ms, ticket, wrong_micro });
@@ -126,6 +177,14 @@ impl Door {
             self.spent.remove(&nonce);
         }
     }
+}
+
+fn record(at_ms: u64, nonce: u64) -> [u8; RECORD_BYTES] {
+    let mut record = [0; RECORD_BYTES];
+    let (at, rest) = record.split_at_mut(RECORD_BYTES / 2);
+    at.copy_from_slice(&at_ms.to_le_bytes());
+    rest.copy_from_slice(&nonce.to_le_bytes());
+    record
 }
 
 fn count(live: &Live, ticket: &Ticket, wrong_micro: u64) {

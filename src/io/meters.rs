@@ -98,6 +98,8 @@ pub struct Meters {
     pub feedback: [Meter; FEEDBACK_RESULTS.len()],
     /// Requests that the admin listener turned away for want of rights.
     pub admin_denied: Meter,
+    /// Requests that the admin listener turned away because one address sent too many.
+    pub admin_limited: Meter,
     /// State documents that could not be written.
     pub store_failures: Meter,
     /// Commits that reached the remote.

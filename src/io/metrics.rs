@@ -208,6 +208,14 @@ impl Page {
         for (result, meter) in [("pushed", &meters.git_commits), ("failed", &meters.git_failures)] {
             self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
         }
+        let limited = meters.admin_limited.get();
+        self.count(
+            ("coalmine_admin_limited_total", "Writes turned away because one address sent too many."),
+            &[],
+            limited,
+        );
+        let failures = meters.store_failures.get();
+        self.count(("coalmine_store_failures_total", "State that could not be written down."), &[], failures);
         let denied = meters.admin_denied.get();
         self.count(("coalmine_admin_denied_total", "Admin requests turned away for want of rights."), &[], denied);
     }

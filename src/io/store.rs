@@ -93,6 +93,28 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Adds `bytes` to the end of the log called `name`. It outlives the process at once, and a loss of power once the system
+    /// has written it.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what stood in the way.
+    pub fn append(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        check(name)?;
+        match self {
+            Self::Dir(dir) => {
+                let open = fs::OpenOptions::new().append(true).create(true).open(file(dir, name));
+                open.and_then(|mut log| log.write_all(bytes)).map_err(|source| files(name, source))
+            }
+            Self::Memory(map) => {
+                let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+                map.entry(name.to_owned()).or_default().extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
 fn files(name: &str, source: std::io::Error) -> StoreError {
     StoreError::Files { name: name.to_owned(), source }
 }
@@ -107,7 +129,7 @@ fn check(name: &str) -> Result<(), StoreError> {
 }
 
 fn file(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.json"))
+    dir.join(name)
 }
 
 /// Write beside, flush, rename over, flush the directory: after a crash there is the old file or the new one.
@@ -133,6 +155,11 @@ mod tests {
         store.put("releases", b"two").unwrap();
         let again = Store::open_dir(&dir.path().join("state")).unwrap();
         assert_eq!(again.get("releases").unwrap().as_deref(), Some(&b"two"[..]));
+        for store in [again, Store::memory()] {
+            store.append("log", b"a").unwrap();
+            store.append("log", b"b").unwrap();
+            assert_eq!(store.get("log").unwrap().as_deref(), Some(&b"ab"[..]));
+        }
         let memory = Store::memory();
         memory.clone().put("a", b"x").unwrap();
         assert_eq!(memory.get("a").unwrap().as_deref(), Some(&b"x"[..]));

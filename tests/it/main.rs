@@ -10,6 +10,7 @@
     reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files, print, and tell a story from top to bottom"
 )]
 
+mod admin;
 mod backend;
 mod chart;
 mod config;
@@ -21,6 +22,7 @@ mod reload;
 mod repo;
 mod serve;
 mod simulation;
+mod source;
 mod support;
 mod tidy;
 mod vectors;

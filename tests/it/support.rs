@@ -92,7 +92,8 @@ impl Caller {
 
     pub(super) fn call(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let length = body.len();
-        let text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        let text =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n{body}");
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
         let (first, headers, body) = message(&mut self.0).expect("an answer");
         let status = first.split(' ').nth(1).unwrap().parse().unwrap();
