@@ -18,8 +18,9 @@ use crate::{
 use arc_swap::ArcSwap;
 use auth::{Role, Tokens};
 use axum::{
-    Json, Router,
+    BoxError, Json, Router,
     body::Bytes,
+    error_handling::HandleErrorLayer,
     extract::{ConnectInfo, DefaultBodyLimit, Path, State},
     http::{HeaderMap, StatusCode, header, uri::Authority},
     response::{IntoResponse, Response},
@@ -36,9 +37,15 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::watch, time::interval};
+use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, load_shed::LoadShedLayer};
+use tower_http::timeout::TimeoutLayer;
 
 /// Largest feedback request.
 pub const FEEDBACK_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Requests to the API that are worked on at the same time; more are turned away.
+const REQUESTS_MAX: usize = 64;
+/// Longest time for one of them, its body included.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// Labels and orders that one address may send a second; bulk counts once.
 pub const WRITES_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
 /// How often labels that were too early are looked at again.
@@ -88,15 +95,26 @@ type Peer = ConnectInfo<SocketAddr>;
 /// If the listener cannot be registered with the runtime.
 pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Result<()> {
     let admin = Arc::new(admin);
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(show_metrics))
+    let bounds = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(|_: BoxError| async {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again")
+        }))
+        .layer(LoadShedLayer::new())
+        .layer(ConcurrencyLimitLayer::new(REQUESTS_MAX))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT));
+    let api = Router::new()
         .route("/v1/routes", get(routes))
         .route("/v1/routes/{name}", get(route))
         .route("/v1/feedback", post(label))
         .route("/v1/commands", post(command::command))
         .layer(DefaultBodyLimit::max(FEEDBACK_BYTES_MAX))
+        .layer(bounds);
+    // Probes and metrics stand outside of the bounds: they are answered under any load.
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(show_metrics))
+        .merge(api)
         .with_state(admin.clone());
     let listener = TcpListener::from_std(listener)?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
