@@ -3,6 +3,7 @@
 pub mod clamp;
 pub mod command;
 pub mod fallback;
+pub mod grpc;
 pub mod judge;
 pub mod name;
 pub mod now;
