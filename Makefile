@@ -2,20 +2,29 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help check real test test-chart demo bench fmt
+.PHONY: help check deny lint-chart real test test-chart demo bench fmt
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-check: ## formatting and lints, warnings are errors
+check: deny lint-chart ## formatting and lints (warnings are errors), what may be linked in, the chart
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
+deny: ## licences, sources, banned and doubled crates, by cargo-deny
+	tests/real/deny/setup.sh target/real
+	CARGO=$(CARGO) target/real/bin/cargo-deny --locked check bans licenses sources
+
+lint-chart: ## the chart, by helm lint
+	tests/real/chart/setup.sh target/real/bin
+	target/real/bin/helm lint --strict --quiet charts/coalmine
+
 real: ## installs the real parts that tests run against (under target/real)
+	tests/real/tools/setup.sh
 	tests/real/mlserver/setup.sh target/real/mlserver
 	tests/real/chart/setup.sh target/real/bin
 
-test: check real ## all tests
+test: check real ## all checks and tests; what CI runs
 	$(CARGO) test --locked
 
 test-chart: ## the chart and the dashboard, rendered by a real helm
@@ -27,7 +36,7 @@ bench: ## CPU per request beside nginx, and the cost of the judge
 	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers
 	$(CARGO) bench --locked --bench judge
 
-demo: ## a good model promoted and a bad one rolled back, in about a minute
+demo: ## a good model promoted and a bad one rolled back, in about half a minute
 	$(CARGO) run --release --locked -- demo
 
 fmt: ## formats the code

@@ -2,7 +2,7 @@
 
 use super::{digits::Digit, http::Connection};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{
@@ -18,6 +18,8 @@ const CALLERS: u32 = 24;
 /// When the truth about an answer is known.
 const LABEL_DELAY: std::ops::Range<f64> = 0.4..1.6;
 const LABELS_EVERY: Duration = Duration::from_millis(100);
+const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_EVERY: Duration = Duration::from_millis(10);
 
 /// What callers saw of one variant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +71,7 @@ type Labels = Arc<Mutex<VecDeque<(Instant, String)>>>;
 impl Traffic {
     /// Runs until `stop`, and then until every caller has its answer.
     pub(super) async fn run(self, digits: Arc<Vec<Digit>>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        ready(self.admin).await?;
         let labels = Labels::default();
         let callers: Vec<_> = (0..CALLERS)
             .map(|number| spawn_local(self.clone().caller(number, digits.clone(), labels.clone(), stop.clone())))
@@ -115,6 +118,17 @@ impl Traffic {
         }
         Ok(())
     }
+}
+
+/// Nobody asks before Coalmine is ready: a load balancer would not let them.
+async fn ready(admin: SocketAddr) -> anyhow::Result<()> {
+    let mut connection = Connection::open(admin).await?;
+    let begin = Instant::now();
+    while connection.call(Method::GET, "/readyz", Bytes::new()).await?.status != StatusCode::OK {
+        anyhow::ensure!(begin.elapsed() < READY_LIMIT, "Coalmine was not ready within {READY_LIMIT:?}");
+        sleep(READY_EVERY).await;
+    }
+    Ok(())
 }
 
 fn predicted(body: &[u8]) -> Option<u64> {
