@@ -4,7 +4,7 @@
 //!
 //! - floor 0: [`core`] decides; no IO, no async, no clock, no dice
 //! - floor 1: [`config`] turns text into truth, [`io`] talks to the world; they never import one another
-//! - floor 2: [`proxy`] carries traffic, [`control`] runs the three loops, [`admin`] serves people; they never import one another
+//! - floor 2: [`proxy`] carries traffic, [`control`] runs the loops, [`admin`] serves people; they never import one another
 //! - floor 3: [`app`] builds and owns everything, [`demo`] plays the world around it
 //! - floor 4: [`cli`] reads the arguments
 

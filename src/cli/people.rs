@@ -155,7 +155,7 @@ impl There {
         let path = route.map_or("/v1/routes".to_owned(), |route| format!("/v1/routes/{route}"));
         let answer = self.call(Method::GET, &path, String::new())?;
         self.print(&answer, |answer| match answer["routes"].as_array() {
-            Some(routes) => routes.iter().map(table).collect::<Vec<_>>().join("\n"),
+            Some(routes) => refused(answer) + &routes.iter().map(table).collect::<Vec<_>>().join("\n"),
             None => table(answer),
         });
         Ok(())
@@ -196,6 +196,20 @@ fn finish(done: anyhow::Result<()>) -> ExitCode {
         Err(error) => {
             eprintln!("coalmine: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is wrong with the newest routes file, if it was refused.
+fn refused(answer: &Value) -> String {
+    let problems: Vec<&str> = answer["problems"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match (problems.as_slice(), answer["generation"].as_u64()) {
+        ([], Some(0)) => "no routes file has been read yet\n".to_owned(),
+        ([], _) => String::new(),
+        (_, generation) => {
+            let lines: String = problems.iter().map(|problem| format!("  {problem}\n")).collect();
+            let now = if generation == Some(0) { "nothing is served yet" } else { "the last good one stays in force" };
+            format!("the newest routes file is refused; {now}\n{lines}\n")
         }
     }
 }

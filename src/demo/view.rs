@@ -54,11 +54,12 @@ impl View {
         let number = |key: &str| route.pointer(&format!("/judgement/{key}")).and_then(Value::as_f64).unwrap_or(0.0);
         let word = |key: &str| route.pointer(&format!("/judgement/{key}")).and_then(Value::as_str).unwrap_or("");
         let judge = format!(
-            "{} {}, evidence against the canary {:.1} of {:.1}",
+            "{} {}, evidence against the canary {:.1} of {:.1}{}",
             word("verdict"),
             word("reason"),
             number("log_e_rollback"),
-            number("log_e_rollback_at")
+            number("log_e_rollback_at"),
+            lacking(route)
         );
         self.weight.set_message(weight.clone());
         self.models.set_message(models.clone());
@@ -76,6 +77,19 @@ impl View {
         self.models.finish_and_clear();
         self.judge.finish_and_clear();
     }
+}
+
+/// What a pass still lacks.
+fn lacking(route: &Value) -> String {
+    let signals = route.pointer("/judgement/signals").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |signal: &Value| {
+        let number = |key: &str| signal.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+        let (is, need) = (number("log_e_promote"), number("log_e_promote_at"));
+        let name = signal.get("signal").and_then(Value::as_str).unwrap_or("");
+        (is < need).then(|| format!(" {name} {is:.1} of {need:.1}"))
+    };
+    let lacking: Vec<String> = signals.iter().filter_map(text).collect();
+    if lacking.is_empty() { String::new() } else { format!("; to pass:{}", lacking.join(",")) }
 }
 
 fn one((name, seen): (&str, Seen)) -> String {

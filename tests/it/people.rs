@@ -84,6 +84,11 @@ fn a_release_is_seen_labelled_paused_and_taken_back_from_the_command_line() {
     for _ in 0..100 {
         assert_eq!(caller.infer().headers.remove("x-coalmine-variant").unwrap(), "v1");
     }
+    fs::write(mount.path().join("routes.yaml"), "apiVersion: 7\n").unwrap();
+    wait("the refusal", || operator.good(&["status"], "").contains("routes.yaml:1:13: apiVersion: `7`").then_some(()));
+    let shown = operator.good(&["status"], "");
+    assert!(shown.starts_with("the newest routes file is refused; the last good one stays in force\n"), "{shown}");
+    assert!(shown.contains("route digits"), "{shown}");
     stop(app);
     operator.bad(&["status"], "", "is Coalmine running there?");
 }
