@@ -24,7 +24,7 @@ pub fn to_stable(policy: Option<&FallbackPolicy>, failure: Failure) -> bool {
     match failure.outcome {
         Outcome::BackendConnect => policy.connect,
         Outcome::BackendTimeout => policy.timeout,
-        Outcome::BackendReset | Outcome::BackendMalformed => policy.reset,
+        Outcome::BackendReset | Outcome::BackendMalformed | Outcome::BackendEmpty => policy.reset,
         Outcome::BackendStatus => failure.status.is_some_and(|status| policy.statuses.contains(&status)),
         Outcome::Ok | Outcome::ClientGone | Outcome::ClientBad | Outcome::Proxy => false,
     }
@@ -61,6 +61,7 @@ mod tests {
         check(Outcome::BackendTimeout, None, true, false);
         check(Outcome::BackendStatus, Some(StatusCode::BAD_GATEWAY), true, true);
         check(Outcome::BackendStatus, Some(StatusCode::INTERNAL_SERVER_ERROR), true, false);
+        check(Outcome::BackendEmpty, None, true, false);
         check(Outcome::ClientBad, None, true, false);
         check(Outcome::Proxy, None, true, false);
     }

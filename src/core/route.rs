@@ -108,7 +108,7 @@ pub struct FallbackPolicy {
     pub connect: bool,
     /// After a time limit before the first byte.
     pub timeout: bool,
-    /// After a connection that broke before the first byte.
+    /// After a connection that broke before the first byte, and after an answer that is none.
     pub reset: bool,
     /// After these statuses.
     pub statuses: Vec<StatusCode>,

@@ -3,17 +3,26 @@
 //! Each data thread writes its own cells with a relaxed load and store: no locked instruction, no channel, no allocation.
 //! The judge and `/metrics` read the very same cells, so the dashboard and the verdict can never disagree.
 
+mod outcome;
+mod reading;
+
+pub use outcome::{Finish, Outcome};
+pub use reading::{EndpointReading, Reading, ShadowReading, Timed};
+
 use super::{
     name::{Artefact, RouteName, VariantName},
     route::Route,
     snapshot::Snapshot,
-    stats::histogram::{BUCKETS, Histogram, bucket_of_ms, slot},
+    stats::histogram::{BUCKETS, bucket_of_ms, slot},
     variant::Variant,
 };
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+/// Endpoints of a variant that are counted apart; whatever comes after them shares the last place.
+pub const ENDPOINTS: usize = 64;
 
 /// A counter with one writer and many readers.
 #[derive(Debug, Default)]
@@ -55,77 +64,64 @@ impl HistogramCells {
         }
         self.sum_us.add(us);
     }
+}
 
-    fn read_into(&self, sum: &mut Histogram) {
-        sum.add_slots(self.counts.iter().map(Cell::get));
+/// A histogram that takes no memory before its first observation: most routes never stream a token.
+#[derive(Debug, Default)]
+pub struct LazyHistogram(OnceLock<Box<HistogramCells>>);
+
+impl LazyHistogram {
+    /// Counts one duration in microseconds.
+    pub fn observe_us(&self, us: u64) {
+        self.0.get_or_init(Box::default).observe_us(us);
+    }
+
+    fn made(&self) -> Option<&HistogramCells> {
+        self.0.get().map(|cells| &**cells)
     }
 }
 
-/// How a request ended, by whose doing. Only the variants whose name starts with `Backend` count against a variant.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Outcome {
-    /// The whole answer went to the caller, and its status is below 500.
-    Ok,
-    /// The backend answered with a 5xx status.
-    BackendStatus,
-    /// No connection to the backend.
-    BackendConnect,
-    /// The backend broke the connection, or cut its answer off.
-    BackendReset,
-    /// The backend kept a time limit waiting.
-    BackendTimeout,
-    /// The backend's answer is not valid HTTP, or empty where it must not be.
-    BackendMalformed,
-    /// The caller went away, or stopped reading.
-    ClientGone,
-    /// The caller's request is not valid, too large or too slow.
-    ClientBad,
-    /// We refused: a limit of ours, or draining.
-    Proxy,
+/// What one endpoint of a variant did, on one data thread. The judge reads endpoints apart when their failures are shared by
+/// all of their requests, so that requests are not independent.
+#[derive(Debug, Default)]
+pub struct EndpointCells {
+    /// Requests whose outcome is the endpoint's own doing: successes and backend faults.
+    pub completed: Cell,
+    /// Backend faults among them.
+    pub errors: Cell,
+    /// As [`VariantCells::latency`].
+    pub latency: HistogramCells,
 }
 
-impl Outcome {
-    /// Every outcome, in the order of their cells.
-    pub const ALL: [Self; 9] = [
-        Self::Ok,
-        Self::BackendStatus,
-        Self::BackendConnect,
-        Self::BackendReset,
-        Self::BackendTimeout,
-        Self::BackendMalformed,
-        Self::ClientGone,
-        Self::ClientBad,
-        Self::Proxy,
-    ];
+/// Cells of endpoints, made when an endpoint answers for the first time.
+#[derive(Debug)]
+pub struct Endpoints([OnceLock<Box<EndpointCells>>; ENDPOINTS]);
 
-    /// The metric label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::BackendStatus => "backend_status",
-            Self::BackendConnect => "backend_connect",
-            Self::BackendReset => "backend_reset",
-            Self::BackendTimeout => "backend_timeout",
-            Self::BackendMalformed => "backend_malformed",
-            Self::ClientGone => "client_gone",
-            Self::ClientBad => "client_bad",
-            Self::Proxy => "proxy",
-        }
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| OnceLock::new()))
     }
+}
 
-    /// Whether the backend is to blame.
-    #[must_use]
-    pub fn is_backend_fault(self) -> bool {
-        matches!(
-            self,
-            Self::BackendStatus
-                | Self::BackendConnect
-                | Self::BackendReset
-                | Self::BackendTimeout
-                | Self::BackendMalformed
-        )
+impl Endpoints {
+    fn made(&self, slot: usize) -> Option<&EndpointCells> {
+        self.0.get(slot)?.get().map(|cells| &**cells)
     }
+}
+
+/// What became of copies of requests sent to a shadow. They are no exposure and count nowhere else.
+#[derive(Debug, Default)]
+pub struct ShadowCells {
+    /// Copies sent.
+    pub sent: Cell,
+    /// Copies not sent: the side pool was full, or the request too large to be kept.
+    pub dropped: Cell,
+    /// Copies sent whose answer failed, by whatever cause.
+    pub failed: Cell,
+    /// Answers that say what the caller's answer said.
+    pub agreed: Cell,
+    /// Answers that say something else.
+    pub disagreed: Cell,
 }
 
 /// One variant's counts of one data thread.
@@ -147,6 +143,20 @@ pub struct VariantCells {
     pub latency: HistogramCells,
     /// To the first byte of the answer's head.
     pub first_byte: HistogramCells,
+    /// To the first piece of a stream that has content: not its head, not the chunk that only names the role.
+    pub first_token: LazyHistogram,
+    /// Between two pieces with content, as they came from the backend.
+    pub token_gap: LazyHistogram,
+    /// Tokens generated: as the backend says, else the pieces that had content.
+    pub tokens: Cell,
+    /// Generated answers, streamed or not, by why they ended.
+    pub finishes: [Cell; Finish::ALL.len()],
+    /// Generated answers without any content.
+    pub empty_answers: Cell,
+    /// Copies that it got as a shadow.
+    pub shadow: ShadowCells,
+    /// By endpoint; see [`VariantCells::endpoint`].
+    endpoints: Endpoints,
     /// Request body bytes sent to the backend.
     pub bytes_in: Cell,
     /// Response body bytes sent to the caller.
@@ -163,6 +173,20 @@ impl VariantCells {
     pub fn outcome(&self, outcome: Outcome) -> &Cell {
         // The array has one cell per member of the enum, so the position always exists.
         self.outcomes.get(outcome as usize).unwrap_or(&self.ended)
+    }
+
+    /// The cell of a reason to stop.
+    #[must_use]
+    pub fn finish(&self, finish: Finish) -> &Cell {
+        // As above.
+        self.finishes.get(finish as usize).unwrap_or(&self.ended)
+    }
+
+    /// The cells of an endpoint, made on first use by the one thread that writes them. A slot is one endpoint on every thread;
+    /// slots past [`ENDPOINTS`] share the last place.
+    pub fn endpoint(&self, slot: u8) -> &EndpointCells {
+        let [.., last] = &self.endpoints.0;
+        self.endpoints.0.get(usize::from(slot)).unwrap_or(last).get_or_init(Box::default)
     }
 }
 
@@ -190,57 +214,6 @@ pub struct VariantTally {
     pub labels: LabelCells,
 }
 
-/// A reading of one variant's cells, summed over the threads.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Reading {
-    /// See [`VariantCells::assigned`].
-    pub assigned: u64,
-    /// See [`VariantCells::pinned`].
-    pub pinned: u64,
-    /// By outcome, in the order of [`Outcome::ALL`].
-    pub outcomes: [u64; Outcome::ALL.len()],
-    /// See [`VariantCells::saved_by_fallback`].
-    pub saved_by_fallback: u64,
-    /// See [`VariantCells::fallbacks_served`].
-    pub fallbacks_served: u64,
-    /// See [`VariantCells::status_classes`].
-    pub status_classes: [u64; 5],
-    /// See [`VariantCells::latency`].
-    pub latency: Histogram,
-    /// Sum of `latency` in microseconds.
-    pub latency_sum_us: u64,
-    /// See [`VariantCells::first_byte`].
-    pub first_byte: Histogram,
-    /// Sum of `first_byte` in microseconds.
-    pub first_byte_sum_us: u64,
-    /// See [`VariantCells::bytes_in`].
-    pub bytes_in: u64,
-    /// See [`VariantCells::bytes_out`].
-    pub bytes_out: u64,
-    /// Requests in flight.
-    pub in_flight: u64,
-    /// See [`LabelCells::labelled`].
-    pub labelled: u64,
-    /// See [`LabelCells::wrong_micro`].
-    pub wrong_micro: u64,
-}
-
-impl Reading {
-    /// Requests whose outcome is the variant's own doing: successes and backend faults.
-    #[must_use]
-    pub fn completed(&self) -> u64 {
-        let counts = |o: &Outcome| *o == Outcome::Ok || o.is_backend_fault();
-        Outcome::ALL.iter().zip(&self.outcomes).filter(|(o, _)| counts(o)).map(|(_, n)| n).sum()
-    }
-
-    /// Failures whose cause is the backend.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        let pairs = Outcome::ALL.iter().zip(&self.outcomes);
-        pairs.filter(|(o, _)| o.is_backend_fault()).map(|(_, n)| n).sum()
-    }
-}
-
 impl VariantTally {
     fn new(route: &RouteName, variant: &VariantName, artefact: &Artefact, threads: usize) -> Self {
         Self {
@@ -250,38 +223,6 @@ impl VariantTally {
             threads: (0..threads).map(|_| VariantCells::default()).collect(),
             labels: LabelCells::default(),
         }
-    }
-
-    /// Sums the cells of all threads. Counts that are being written meanwhile come with the next reading.
-    #[must_use]
-    pub fn read(&self) -> Reading {
-        let mut sum = Reading {
-            labelled: self.labels.labelled.get(),
-            wrong_micro: self.labels.wrong_micro.get(),
-            ..Reading::default()
-        };
-        for cells in &self.threads {
-            // `ended` before `begun`: a request that ends in between is counted in flight, never negative.
-            let ended = cells.ended.get();
-            sum.in_flight += cells.begun.get().saturating_sub(ended);
-            sum.assigned += cells.assigned.get();
-            sum.pinned += cells.pinned.get();
-            sum.saved_by_fallback += cells.saved_by_fallback.get();
-            sum.fallbacks_served += cells.fallbacks_served.get();
-            sum.bytes_in += cells.bytes_in.get();
-            sum.bytes_out += cells.bytes_out.get();
-            sum.latency_sum_us += cells.latency.sum_us.get();
-            sum.first_byte_sum_us += cells.first_byte.sum_us.get();
-            for (total, cell) in sum.outcomes.iter_mut().zip(&cells.outcomes) {
-                *total += cell.get();
-            }
-            for (total, cell) in sum.status_classes.iter_mut().zip(&cells.status_classes) {
-                *total += cell.get();
-            }
-            cells.latency.read_into(&mut sum.latency);
-            cells.first_byte.read_into(&mut sum.first_byte);
-        }
-        sum
     }
 }
 
@@ -329,3 +270,6 @@ impl Board {
         self.routes.iter().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests;

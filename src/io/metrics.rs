@@ -9,7 +9,7 @@ use crate::core::{
     snapshot::Live,
     stats::histogram::Histogram,
     status::{ConfigStatus, ReleaseStatus},
-    tally::{Outcome, Reading},
+    tally::{Finish, Outcome, Reading},
     variant::Variant,
 };
 use prometheus::{
@@ -135,9 +135,43 @@ impl Page {
         let name = ("coalmine_labels_wrong_sum", "What the labels' answers lacked to right: 1 for a wrong one.");
         self.gauge(name, &names, seen.wrong_micro as f64 / 1e6);
         self.gauge(("coalmine_in_flight", "Requests in flight."), &names, seen.in_flight as f64);
+        self.generation(&names, seen);
         for (kind, weight) in [("said", variant.said), ("effective", variant.effective)] {
             let name = ("coalmine_variant_weight_ratio", "Share of traffic: as the file says, and after clamps.");
             self.gauge(name, &with("kind", kind), weight.fraction());
+        }
+    }
+
+    /// What only routes with generated answers or shadows have: left out where nothing happened, so that series stay few.
+    fn generation(&mut self, names: &[(&str, &str); 3], seen: &Reading) {
+        let with = |key, value| [names[0], names[1], names[2], (key, value)];
+        for (name, timed) in [
+            (("coalmine_first_token_seconds", "Time to the first content of a stream."), &seen.first_token),
+            (("coalmine_token_gap_seconds", "Time between two pieces of a stream's content."), &seen.token_gap),
+        ] {
+            if timed.counts.total() > 0 {
+                self.histogram(name, names, (&timed.counts, timed.sum_us));
+            }
+        }
+        if seen.tokens > 0 {
+            self.count(("coalmine_tokens_total", "Tokens generated, as far as told."), names, seen.tokens);
+        }
+        if seen.empty_answers > 0 {
+            let name = ("coalmine_empty_answers_total", "Generated answers without any content.");
+            self.count(name, names, seen.empty_answers);
+        }
+        if seen.finishes.iter().any(|n| *n > 0) {
+            for (finish, n) in Finish::ALL.iter().zip(seen.finishes) {
+                let name = ("coalmine_stream_finish_total", "Generated answers, streamed or not, by why they ended.");
+                self.count(name, &with("reason", finish.as_str()), n);
+            }
+        }
+        let shadow = seen.shadow.labelled();
+        if shadow.iter().any(|(_, n)| *n > 0) {
+            for (result, n) in shadow {
+                let name = ("coalmine_shadow_total", "Copies of requests for a shadow, by what became of them.");
+                self.count(name, &with("result", result), n);
+            }
         }
     }
 
@@ -218,5 +252,43 @@ impl Page {
         self.count(("coalmine_store_failures_total", "State that could not be written down."), &[], failures);
         let denied = meters.admin_denied.get();
         self.count(("coalmine_admin_denied_total", "Admin requests turned away for want of rights."), &[], denied);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tally::{ShadowReading, Timed};
+
+    #[test]
+    fn routes_that_generate_nothing_have_no_series_for_it() {
+        let names = [("route", "chat"), ("variant", "v2"), ("role", "canary")];
+        let page = |seen: &Reading| {
+            let mut page = Page::default();
+            page.generation(&names, seen);
+            let series = |(name, family): (_, MetricFamily)| (name, family.get_metric().len());
+            page.families.into_iter().map(series).collect::<Vec<(&str, usize)>>()
+        };
+        assert_eq!(page(&Reading::default()), []);
+        let mut timed = Timed { sum_us: 5, ..Timed::default() };
+        timed.counts.add(3, 1);
+        let seen = Reading {
+            first_token: timed.clone(),
+            token_gap: timed,
+            tokens: 7,
+            finishes: [1, 0, 0, 0, 0, 0],
+            empty_answers: 1,
+            shadow: ShadowReading { dropped: 1, ..ShadowReading::default() },
+            ..Reading::default()
+        };
+        let wanted = [
+            ("coalmine_empty_answers_total", 1),
+            ("coalmine_first_token_seconds", 1),
+            ("coalmine_shadow_total", 5),
+            ("coalmine_stream_finish_total", 6),
+            ("coalmine_token_gap_seconds", 1),
+            ("coalmine_tokens_total", 1),
+        ];
+        assert_eq!(page(&seen), wanted);
     }
 }
