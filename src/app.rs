@@ -1,7 +1,11 @@
 //! Builds everything once, in order, and owns every thread and every channel. Drains in reverse.
 #![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
 
+mod tls;
+
 pub use crate::config::settings::Settings;
+pub use tls::Tls;
+
 use crate::{
     admin::{
         self, Admin, Writers,
@@ -69,13 +73,14 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let tokens = tokens(settings)?;
     let live = Arc::new(ArcSwap::from_pointee(Live::default()));
     let meters = Arc::new(Meters::default());
+    let tls = Tls::load(settings, &meters)?;
     let (drain, draining) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
 
     let admin_socket = bind(settings.admin, false)?;
     let first = bind(settings.listen, true)?;
     let (data, admin) = (first.local_addr()?, admin_socket.local_addr()?);
-    let shared = Shared { live: live.clone(), meters: meters.clone(), store, threads, draining: draining.clone() };
+    let shared = Shared { live: live.clone(), meters: meters.clone(), store, threads, draining: draining.clone(), tls };
     let people =
         People { socket: admin_socket, tokens, door: Door::new(key.clone(), shared.store.clone(), clock::now()) };
     let control = control(settings, routes.clone(), shared, people, stopping)?;
@@ -102,6 +107,7 @@ struct Shared {
     store: Store,
     threads: usize,
     draining: watch::Receiver<bool>,
+    tls: Tls,
 }
 
 /// What only the admin plane has.
@@ -119,7 +125,7 @@ fn control(
     people: People,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let Shared { live, meters, store, threads, draining } = shared;
+    let Shared { live, meters, store, threads, draining, tls } = shared;
     let (documents, newest) = watch::channel(None);
     let (clamps, clamped) = watch::channel(Arc::default());
     let (status, config) = watch::channel(Arc::default());
@@ -165,6 +171,7 @@ fn control(
                 () = judge_loop.run() => {}
                 () = release_loop.run() => {}
                 () = commit_loop.run() => {}
+                () = tls.watch() => {}
                 ended = admin::run(admin, people.socket) => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "admin listener ended");

@@ -1,6 +1,10 @@
 //! The process's own settings: listeners, where routes come from, where state goes, Git, tokens. Secrets are only ever
 //! paths, never values.
 
+mod tls;
+
+pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
+
 use super::{
     fields::{Field, Map, Problems, whole},
     problem::Problem,
@@ -38,6 +42,10 @@ pub struct Settings {
     pub log: LogSettings,
     /// Limits of the data listener.
     pub connections: ConnectionSettings,
+    /// What callers meet; plain text if missing.
+    pub tls: Option<TlsSettings>,
+    /// What backends meet whose URL begins with `https`.
+    pub backend_tls: BackendTlsSettings,
 }
 
 /// One file per role, each with one token a line.
@@ -139,6 +147,8 @@ impl Default for Settings {
                 header_read: Duration::from_secs(10),
                 backend_idle: Duration::from_secs(4),
             },
+            tls: None,
+            backend_tls: BackendTlsSettings::default(),
         }
     }
 }
@@ -241,6 +251,8 @@ fn read(root: &Field<'_>) -> Option<Settings> {
             .get("connections")
             .and_then(|field| connections(&field, base.connections))
             .unwrap_or(base.connections),
+        tls: map.get("tls").and_then(|field| tls::server(&field)),
+        backend_tls: map.get("backend_tls").and_then(|field| tls::backend(&field)).unwrap_or_default(),
     };
     map.done();
     Some(settings)

@@ -23,6 +23,11 @@ impl Meter {
         self.0.fetch_sub(1, Relaxed);
     }
 
+    /// Becomes `n`.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The value.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -106,6 +111,16 @@ pub struct Meters {
     pub git_commits: Meter,
     /// Attempts at a commit that failed.
     pub git_failures: Meter,
+    /// Certificates, keys and CAs that changed on disk and were taken.
+    pub tls_reloads: Meter,
+    /// The same, not taken: the last good ones stayed.
+    pub tls_reload_failures: Meter,
+    /// Connections of callers that ended before TLS stood.
+    pub tls_handshake_failures: Meter,
+    /// When the first certificate that callers meet expires, in seconds since 1970; 0 without one.
+    pub tls_expiry_callers: Meter,
+    /// The same for the certificate that backends meet.
+    pub tls_expiry_backends: Meter,
 }
 
 impl Meters {

@@ -242,6 +242,7 @@ impl Page {
         for (result, meter) in [("pushed", &meters.git_commits), ("failed", &meters.git_failures)] {
             self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
         }
+        self.tls(meters);
         let limited = meters.admin_limited.get();
         self.count(
             ("coalmine_admin_limited_total", "Writes turned away because one address sent too many."),
@@ -252,6 +253,25 @@ impl Page {
         self.count(("coalmine_store_failures_total", "State that could not be written down."), &[], failures);
         let denied = meters.admin_denied.get();
         self.count(("coalmine_admin_denied_total", "Admin requests turned away for want of rights."), &[], denied);
+    }
+
+    fn tls(&mut self, meters: &Meters) {
+        for (result, meter) in [("swapped", &meters.tls_reloads), ("refused", &meters.tls_reload_failures)] {
+            let name = ("coalmine_tls_reloads_total", "Certificates, keys and CAs that changed on disk.");
+            self.count(name, &[("result", result)], meter.get());
+        }
+        let name = ("coalmine_tls_handshake_failures_total", "Connections of callers that ended before TLS stood.");
+        self.count(name, &[], meters.tls_handshake_failures.get());
+        for (side, meter) in [("callers", &meters.tls_expiry_callers), ("backends", &meters.tls_expiry_backends)] {
+            let expires_s = meter.get();
+            if expires_s > 0 {
+                let name = (
+                    "coalmine_tls_certificate_expiry_timestamp_seconds",
+                    "When the first of the certificates shown to this side expires.",
+                );
+                self.gauge(name, &[("side", side)], expires_s as f64);
+            }
+        }
     }
 }
 
