@@ -1,14 +1,18 @@
-//! What deciding costs: a look of the judge, a sticky draw, a ticket sealed and opened.
+//! What deciding costs: a look of the judge, a sticky draw, a ticket sealed and opened, an event of a stream read in passing.
 
-use coalmine::core::{
-    judge::{Arm, Block, LabelBlock, Policy, RequestBlock, trial::Trial},
-    name::{ReleaseKey, RouteName, VariantName},
-    split::Draw,
-    stats::histogram::Histogram,
-    ticket::{Prediction, Ticket, TicketKey},
+use coalmine::{
+    core::{
+        judge::{Arm, Block, LabelBlock, Policy, RequestBlock, trial::Trial},
+        name::{ReleaseKey, RouteName, VariantName},
+        route::Protocol,
+        split::Draw,
+        stats::histogram::Histogram,
+        ticket::{Prediction, Ticket, TicketKey},
+    },
+    proxy::events::Scanner,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 fn arm(requests: u64) -> Arm {
     let mut latency = Histogram::default();
@@ -55,5 +59,23 @@ fn ticket(c: &mut Criterion) {
     c.bench_function("ticket: open", |b| b.iter(|| Ticket::open(black_box(&sealed), &key)));
 }
 
-criterion_group!(benches, judge, split, ticket);
+/// As an `OpenAI` server sends a token: some 200 bytes, one event a chunk.
+const EVENT: &[u8] = b"data: {\"id\":\"chatcmpl-9f8e7d6c5b4a\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\
+\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
+
+fn events(c: &mut Criterion) {
+    let mut elapsed = Duration::ZERO;
+    let Some(mut scanner) = Scanner::new(&Protocol::OpenAi) else { return };
+    c.bench_function(&format!("events: one of {} bytes", EVENT.len()), |b| {
+        b.iter(|| {
+            elapsed += Duration::from_millis(10);
+            scanner.feed(black_box(EVENT), elapsed, &mut |gap| {
+                black_box(gap);
+            });
+        });
+    });
+    assert!(scanner.summary().fault().is_none() && scanner.summary().tokens > 0);
+}
+
+criterion_group!(benches, judge, split, ticket, events);
 criterion_main!(benches);

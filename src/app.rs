@@ -22,13 +22,14 @@ use crate::{
     core::{snapshot::Live, ticket::TicketKey},
     io::{
         clock,
+        directory::Directory,
         git::{Git, Remote},
         inbox, listener,
         meters::Meters,
         source::file::FileSource,
         store::Store,
     },
-    proxy::{DataThread, Gates, ProxySettings},
+    proxy::{Callers, DataThread, Gates, HeaderPolicy, ProxySettings},
 };
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
@@ -37,8 +38,13 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
-use tokio::{runtime, sync::watch, task::LocalSet};
+use tokio::{
+    runtime::{self, Handle},
+    sync::watch,
+    task::LocalSet,
+};
 
 /// Fewer bytes of ticket key are refused: labels could be forged by guessing.
 const TICKET_KEY_BYTES_MIN: usize = 16;
@@ -80,20 +86,34 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let admin_socket = bind(settings.admin, false)?;
     let first = bind(settings.listen, true)?;
     let (data, admin) = (first.local_addr()?, admin_socket.local_addr()?);
-    let shared = Shared { live: live.clone(), meters: meters.clone(), store, threads, draining: draining.clone(), tls };
+    let shared = Shared {
+        live: live.clone(),
+        meters: meters.clone(),
+        store,
+        threads,
+        draining: draining.clone(),
+        tls: tls.clone(),
+    };
     let people =
         People { socket: admin_socket, tokens, door: Door::new(key.clone(), shared.store.clone(), clock::now()) };
-    let control = control(settings, routes.clone(), shared, people, stopping)?;
+    let (control, runtime) = control(settings, routes.clone(), shared, people, stopping)?;
+    let directory = Arc::new(Directory::new(runtime, meters.clone(), settings.backends.resolve_every));
 
     let gates = Arc::new(Gates::default());
+    let callers = Arc::new(Callers::default());
+    let proxy = proxy_settings(settings, &tls);
     let spec = |index| DataThread {
         index,
         live: live.clone(),
         key: key.clone(),
-        settings: proxy_settings(settings),
+        settings: proxy,
         drain: draining.clone(),
         meters: meters.clone(),
         gates: gates.clone(),
+        callers: callers.clone(),
+        directory: directory.clone(),
+        tls: tls.server.as_ref().map(|(server, _)| server.clone()),
+        backend_tls: Some(tls.client.clone()),
     };
     let data_threads = data_threads(first, threads, spec)?;
     tracing::info!(%data, %admin, threads, "serving");
@@ -124,7 +144,7 @@ fn control(
     shared: Shared,
     people: People,
     mut stopping: watch::Receiver<bool>,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<(JoinHandle<()>, Handle)> {
     let Shared { live, meters, store, threads, draining, tls } = shared;
     let (documents, newest) = watch::channel(None);
     let (clamps, clamped) = watch::channel(Arc::default());
@@ -163,7 +183,9 @@ fn control(
         door: people.door.into(),
         writers: Writers::default(),
     };
-    spawn("control", move |runtime| {
+    let runtime = new_runtime()?;
+    let handle = runtime.handle().clone();
+    let thread = spawn("control", runtime, move |runtime| {
         runtime.block_on(async move {
             tokio::select! {
                 () = source.run(documents) => {}
@@ -180,7 +202,10 @@ fn control(
                 _ = stopping.wait_for(|stop| *stop) => {}
             }
         });
-    })
+        // A name server that does not answer must not hold the end.
+        runtime.shutdown_background();
+    })?;
+    Ok((thread, handle))
 }
 
 impl App {
@@ -216,7 +241,7 @@ fn data_threads(
     }
     let start = |(index, socket): (usize, TcpListener)| {
         let thread = spec(index);
-        spawn(&format!("data-{index}"), move |runtime| {
+        spawn(&format!("data-{index}"), new_runtime()?, move |runtime| {
             if let Err(error) = LocalSet::new().block_on(&runtime, thread.run(socket)) {
                 tracing::error!(%error, "data thread ended");
             }
@@ -230,19 +255,39 @@ fn bind(address: SocketAddr, reuse_port: bool) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; is another process there?"))
 }
 
-fn spawn(name: &str, run: impl FnOnce(runtime::Runtime) + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+fn new_runtime() -> anyhow::Result<runtime::Runtime> {
+    Ok(runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn spawn(
+    name: &str,
+    runtime: runtime::Runtime,
+    run: impl FnOnce(runtime::Runtime) + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
     Ok(std::thread::Builder::new().name(name.to_owned()).spawn(move || run(runtime))?)
 }
 
-fn proxy_settings(settings: &Settings) -> ProxySettings {
+fn proxy_settings(settings: &Settings, tls: &Tls) -> ProxySettings {
+    let (connections, headers) = (settings.connections, settings.headers);
+    let few = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     ProxySettings {
-        header_read: settings.connections.header_read,
-        connections_max: settings.connections.max,
-        backend_idle: settings.connections.backend_idle,
+        header_read: connections.header_read,
+        handshake: tls.server.as_ref().map_or(Duration::ZERO, |(_, limit)| *limit),
+        http2_idle: connections.http2_idle,
+        write_stall: connections.write_stall,
+        connections_max: connections.max,
+        tunnels_max: connections.tunnels,
+        shadows_max: few(connections.shadows),
+        backend_idle: connections.backend_idle,
         lame_duck: settings.drain.lame_duck,
         drain_limit: settings.drain.limit,
-        ..ProxySettings::default()
+        headers: HeaderPolicy {
+            trusted_hops: few(headers.trusted_hops),
+            forwarded: headers.forwarded,
+            via: headers.via,
+            request_id: headers.request_id,
+            trace: headers.trace,
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! The core decides. No IO, no async, no clock, no dice, no logs: data in, data out.
 
+pub mod balance;
 pub mod clamp;
 pub mod command;
 pub mod fallback;
@@ -7,6 +8,7 @@ pub mod grpc;
 pub mod judge;
 pub mod name;
 pub mod now;
+pub mod outlier;
 pub mod plan;
 pub mod release;
 pub mod route;

@@ -2,6 +2,9 @@
 
 pub mod client;
 pub mod clock;
+pub mod dial;
+pub mod directory;
+pub mod gather;
 pub mod git;
 pub mod inbox;
 pub mod listener;

@@ -74,7 +74,10 @@ fn route(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Option<Route> {
         expose: rest.expose,
         fallback: rest.fallback,
         timeouts: rest.timeouts,
+        outlier: rest.outlier,
         limits: rest.limits,
+        caller_limit: rest.caller_limit,
+        shadows: shadows(spec),
         plan: rest.plan.map(|spec| spec.plan),
         policy: rest.policy,
         rollback: rest.rollback,
@@ -122,8 +125,14 @@ fn weights(spec: &RouteSpec, list: &Problems) {
     for variant in of(Role::Rejected).filter(|v| v.weight.value > Weight::ZERO) {
         list.add(&variant.weight.place, "a rejected variant has a weight", "give it weight 0, or another role");
     }
-    for variant in of(Role::Shadow) {
-        list.add(&variant.role.place, "shadow traffic is not there yet", "remove this variant");
+    for variant in of(Role::Shadow).filter(|v| v.weight.value > Weight::ZERO) {
+        let help = "it answers nobody: write `weight: 0`, and `share:` for how many requests it gets a copy of";
+        list.add(&variant.weight.place, "a shadow variant has a weight", help);
+    }
+    for variant in spec.variants.iter().filter(|v| v.role.value != Role::Shadow) {
+        if let Some(share) = &variant.share {
+            list.add(&share.place, "`share` is for `role: shadow`", "the others have a `weight`");
+        }
     }
     let sum: u32 = spec.variants.iter().map(|v| u32::from(v.weight.value.basis_points())).sum();
     if spec.variants_whole && !spec.variants.is_empty() && sum != u32::from(WHOLE) {
@@ -201,6 +210,12 @@ fn variants(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Vec<Variant> 
             model: v.model.clone(),
         })
         .collect()
+}
+
+/// Who gets copies, of which share: all of them unless the file says another one.
+fn shadows(spec: &RouteSpec) -> Box<[(usize, Weight)]> {
+    let shadow = spec.variants.iter().enumerate().filter(|(_, v)| v.role.value == Role::Shadow);
+    shadow.map(|(at, v)| (at, v.share.as_ref().map_or(Weight::FULL, |share| share.value))).collect()
 }
 
 fn release(spec: &RouteSpec, variants: &[Variant], stable: usize) -> Option<ReleaseView> {

@@ -1,6 +1,11 @@
 //! What changed between two snapshots, in words a person reads: one short line per change.
 
-use crate::core::{route::Route, snapshot::Snapshot, variant::Variant};
+use crate::core::{
+    route::Route,
+    snapshot::Snapshot,
+    variant::{Backend, Variant},
+};
+use std::mem::discriminant;
 
 /// The changes from `old` to `new`; empty if nothing that matters to traffic or releases changed.
 #[must_use]
@@ -60,11 +65,43 @@ fn moves(before: &Variant, after: &Variant) -> Vec<String> {
         };
         lines.push(format!("{name} weight {} -> {}{clamped}", before.effective, after.effective));
     }
-    if before.backend != after.backend {
-        lines.push(format!("{name} backend {} -> {}", before.backend.authority(), after.backend.authority()));
+    if before.backend.address != after.backend.address
+        || discriminant(&before.backend.wire) != discriminant(&after.backend.wire)
+    {
+        lines.push(format!("{name} backend {} -> {}", before.backend, after.backend));
+    } else if before.backend.wire != after.backend.wire {
+        let known = |backend: &Backend| backend.server_name().unwrap_or_default().to_owned();
+        lines.push(format!("{name} server name {} -> {}", known(&before.backend), known(&after.backend)));
     }
     if before.artefact != after.artefact {
         lines.push(format!("{name} model {} -> {}", before.artefact, after.artefact));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::read, core::clamp::Clamps};
+
+    #[test]
+    fn another_backend_is_told_as_the_file_writes_it() {
+        let compiled = |variant: &str, rest: &str| {
+            let text = format!(
+                "apiVersion: coalmine.dev/v1alpha1\nkind: RouteTable\nroutes:\n  - name: r\n    match: {{ path: / }}\n    \
+                 variants: [{{ name: v, role: stable, weight: 100, model: {{ digest: d }}, {variant} }}]\n{rest}"
+            );
+            read(&text, &Clamps::default()).unwrap().0
+        };
+        let check = |old: (&str, &str), new: (&str, &str), wanted: &[&str]| {
+            assert_eq!(diff(&compiled(old.0, old.1), &compiled(new.0, new.1)), wanted);
+        };
+        let (plain, tls, named) = ("url: 'http://h'", "url: 'https://h'", "url: 'https://h', server_name: other");
+        check((plain, ""), (plain, ""), &[]);
+        check((plain, ""), (tls, ""), &["r: v backend http://h:80 -> https://h:443"]);
+        check((plain, ""), ("url: 'unix:/run/h'", ""), &["r: v backend http://h:80 -> unix:/run/h"]);
+        check((tls, ""), (named, ""), &["r: v server name h -> other"]);
+        check((tls, ""), (tls, "    readiness: { path: /ready }\n"), &["r: settings changed"]);
+        check((tls, ""), (tls, "    outlier: off\n"), &["r: settings changed"]);
+    }
 }

@@ -1,9 +1,13 @@
 //! The process's own settings: listeners, where routes come from, where state goes, Git, tokens. Secrets are only ever
 //! paths, never values.
 
+mod git;
 mod tls;
+mod traffic;
 
+pub use git::{GitMode, GitSettings};
 pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
+pub use traffic::{ConnectionSettings, HeaderSettings};
 
 use super::{
     fields::{Field, Map, Problems, whole},
@@ -12,6 +16,9 @@ use super::{
     units,
 };
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// A name server is asked no more often than this about one backend.
+const RESOLVE_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Settings with every default filled in.
 #[derive(Clone, PartialEq, Debug)]
@@ -42,10 +49,14 @@ pub struct Settings {
     pub log: LogSettings,
     /// Limits of the data listener.
     pub connections: ConnectionSettings,
+    /// What is added to requests.
+    pub headers: HeaderSettings,
     /// What callers meet; plain text if missing.
     pub tls: Option<TlsSettings>,
     /// What backends meet whose URL begins with `https`.
     pub backend_tls: BackendTlsSettings,
+    /// How backends are found.
+    pub backends: BackendSettings,
 }
 
 /// One file per role, each with one token a line.
@@ -57,45 +68,6 @@ pub struct TokenFiles {
     pub labeler: Option<PathBuf>,
     /// May do everything.
     pub operator: Option<PathBuf>,
-}
-
-/// Whether commits are pushed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum GitMode {
-    /// Straight to the branch, fast-forward only.
-    #[default]
-    Push,
-    /// Clamp only; write nothing.
-    Off,
-}
-
-/// Where and how to commit.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GitSettings {
-    /// Anything the system git can reach.
-    pub remote: String,
-    /// Default `main`.
-    pub branch: String,
-    /// The routes file inside the repository. Default `routes.yaml`.
-    pub path: String,
-    /// Default `push`.
-    pub mode: GitMode,
-    /// Default `Coalmine`.
-    pub author_name: String,
-    /// Default `coalmine@localhost`.
-    pub author_email: String,
-    /// Private key for a remote over ssh.
-    pub ssh_key: Option<PathBuf>,
-    /// Host keys for a remote over ssh; the only ones that are trusted.
-    pub known_hosts: Option<PathBuf>,
-    /// Token (or password) for a remote over https.
-    pub token_file: Option<PathBuf>,
-    /// User name that goes with the token. Default `coalmine`.
-    pub username: String,
-    /// SSH private key that signs commits.
-    pub signing_key: Option<PathBuf>,
-    /// Longest time one git command may take. Default 30 s.
-    pub timeout: Duration,
 }
 
 /// How the process ends.
@@ -116,15 +88,11 @@ pub struct LogSettings {
     pub level: String,
 }
 
-/// Limits of the data listener.
+/// How backends are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ConnectionSettings {
-    /// Most connections of callers at once, over all threads. Default 10,000.
-    pub max: u64,
-    /// A request's head must be there after so long. Default 10 s.
-    pub header_read: Duration,
-    /// An idle connection to a backend is kept for so long. Default 4 s: many model servers close after 5.
-    pub backend_idle: Duration,
+pub struct BackendSettings {
+    /// Names are looked up again after so long: the resolver does not say for how long its answer holds. Default 5 s.
+    pub resolve_every: Duration,
 }
 
 impl Default for Settings {
@@ -142,13 +110,11 @@ impl Default for Settings {
             judge_interval: Duration::from_secs(2),
             replicas: 1,
             log: LogSettings { json: false, level: "info".into() },
-            connections: ConnectionSettings {
-                max: 10_000,
-                header_read: Duration::from_secs(10),
-                backend_idle: Duration::from_secs(4),
-            },
+            connections: ConnectionSettings::default(),
+            headers: HeaderSettings::default(),
             tls: None,
             backend_tls: BackendTlsSettings::default(),
+            backends: BackendSettings { resolve_every: Duration::from_secs(5) },
         }
     }
 }
@@ -242,17 +208,16 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         state_dir: map.get("state").and_then(|field| state(&field)),
         ticket_key_file: path_of(&map, "ticket_key_file"),
         tokens: map.get("tokens").and_then(|field| tokens(&field)).unwrap_or_default(),
-        git: map.get("git").and_then(|field| git(&field)),
+        git: map.get("git").and_then(|field| git::read(&field)),
         drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),
         judge_interval: map.get("judge").and_then(|field| judge(&field)).unwrap_or(base.judge_interval),
         replicas: u32::try_from(map.or("replicas", 1, at_least_one(1_000))).unwrap_or(1),
         log: map.get("log").and_then(|field| log(&field, &base.log)).unwrap_or(base.log),
-        connections: map
-            .get("connections")
-            .and_then(|field| connections(&field, base.connections))
-            .unwrap_or(base.connections),
+        connections: map.get("connections").and_then(|field| traffic::connections(&field)).unwrap_or(base.connections),
+        headers: map.get("headers").and_then(|field| traffic::headers(&field)).unwrap_or(base.headers),
         tls: map.get("tls").and_then(|field| tls::server(&field)),
         backend_tls: map.get("backend_tls").and_then(|field| tls::backend(&field)).unwrap_or_default(),
+        backends: map.get("backends").and_then(|field| backends(&field, base.backends)).unwrap_or(base.backends),
     };
     map.done();
     Some(settings)
@@ -275,55 +240,6 @@ fn tokens(field: &Field<'_>) -> Option<TokenFiles> {
     };
     map.done();
     Some(files)
-}
-
-fn git(field: &Field<'_>) -> Option<GitSettings> {
-    let map = field.map()?;
-    let remote = map.need("remote", "such as git@git.example.com:ml/models.git").and_then(|field| field.parse(remote));
-    let relative = |text: &str| {
-        let climbs = text.split('/').any(|part| part.is_empty() || part == ".." || part == ".");
-        if climbs { Err(format!("`{text}` is not a path inside the repository")) } else { Ok(text.to_owned()) }
-    };
-    let plain = |text: &str| {
-        let odd = text.starts_with('-') || text.contains(['\n', '\r', '<', '>', '\0']);
-        if odd { Err(format!("`{text}` cannot be used here")) } else { Ok(text.to_owned()) }
-    };
-    let branch = |text: &str| {
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-        let bad = text.starts_with(['-', '/', '.']) || text.contains("..") || !text.chars().all(good);
-        if bad { Err(format!("`{text}` is not a branch name")) } else { Ok(text.to_owned()) }
-    };
-    let settings = GitSettings {
-        branch: map.or("branch", "main".to_owned(), branch),
-        path: map.or("path", "routes.yaml".to_owned(), relative),
-        mode: map
-            .get("mode")
-            .and_then(|field| field.word(&[("push", GitMode::Push), ("off", GitMode::Off)]))
-            .unwrap_or_default(),
-        author_name: map.or("author_name", "Coalmine".to_owned(), plain),
-        author_email: map.or("author_email", "coalmine@localhost".to_owned(), plain),
-        ssh_key: path_of(&map, "ssh_key"),
-        known_hosts: path_of(&map, "known_hosts"),
-        token_file: path_of(&map, "token_file"),
-        username: map.or("username", "coalmine".to_owned(), plain),
-        signing_key: path_of(&map, "signing_key"),
-        timeout: map.or("timeout", Duration::from_secs(30), positive),
-        remote: remote.unwrap_or_default(),
-    };
-    map.done();
-    Some(settings).filter(|settings| !settings.remote.is_empty())
-}
-
-/// A remote without a secret in it.
-fn remote(text: &str) -> Result<String, String> {
-    if text.starts_with('-') || text.chars().any(char::is_whitespace) {
-        return Err("this is not a Git remote".to_owned());
-    }
-    let user = text.split_once("://").and_then(|(_, rest)| Some(rest.split('/').next()?.rsplit_once('@')?.0));
-    if user.is_some_and(|user| user.contains(':')) {
-        return Err("a password stands in the remote; put it in a file and name that as `token_file`".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 fn drain(field: &Field<'_>, base: DrainSettings) -> Option<DrainSettings> {
@@ -354,13 +270,32 @@ fn log(field: &Field<'_>, base: &LogSettings) -> Option<LogSettings> {
     Some(settings)
 }
 
-fn connections(field: &Field<'_>, base: ConnectionSettings) -> Option<ConnectionSettings> {
+fn backends(field: &Field<'_>, base: BackendSettings) -> Option<BackendSettings> {
     let map = field.map()?;
-    let settings = ConnectionSettings {
-        max: map.or("max", base.max, at_least_one(10_000_000)),
-        header_read: map.or("header_read", base.header_read, positive),
-        backend_idle: map.or("backend_idle", base.backend_idle, positive),
+    let pause = |text: &str| match units::duration(text)? {
+        often if often < RESOLVE_EVERY_MIN => {
+            Err(format!("`{text}` is too often; wait at least {RESOLVE_EVERY_MIN:?} between two look-ups"))
+        }
+        some => Ok(some),
     };
+    let settings = BackendSettings { resolve_every: map.or("resolve_every", base.resolve_every, pause) };
     map.done();
     Some(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_again_after_a_pause_that_can_be_set() {
+        let read = |text: &str| Settings::read(text, &[]).map(|settings| settings.backends.resolve_every.as_millis());
+        assert_eq!(read(""), Ok(5_000));
+        assert_eq!(read("backends: { resolve_every: 30s }"), Ok(30_000));
+        let problems = read("backends: { resolve_every: 10ms, resolve: 1s }").unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.one_line("s")).collect();
+        assert!(lines[0].starts_with("s:1:28: backends.resolve_every: `10ms` is too often"), "{lines:?}");
+        assert!(lines[1].starts_with("s:1:34: backends.resolve: unknown key"), "{lines:?}");
+        assert_eq!(lines.len(), 2);
+    }
 }

@@ -1,6 +1,7 @@
 //! Exactly what a routes file says, field by field: each value well-formed in itself. How they fit together is
 //! `compile`'s business.
 
+mod backend;
 mod policy;
 mod route;
 
@@ -8,8 +9,9 @@ use super::fields::{Field, Place, Said};
 use crate::core::{
     judge::Policy,
     name::{RouteName, VariantName},
+    outlier,
     plan::{Plan, RollbackKind},
-    route::{Expose, FallbackPolicy, Limits, Match, Protocol, Sticky, Timeouts},
+    route::{CallerLimit, Expose, FallbackPolicy, Limits, Match, Protocol, Sticky, Timeouts},
     split::Weight,
     variant::{Backend, ModelRef, Role},
 };
@@ -50,7 +52,9 @@ pub struct Rest {
     pub(super) expose: Expose,
     pub(super) fallback: Option<FallbackPolicy>,
     pub(super) timeouts: Timeouts,
+    pub(super) outlier: Option<outlier::Policy>,
     pub(super) limits: Limits,
+    pub(super) caller_limit: Option<CallerLimit>,
     pub(super) plan: Option<PlanSpec>,
     pub(super) policy: Policy,
     pub(super) rollback: RollbackKind,
@@ -62,6 +66,8 @@ pub struct VariantSpec {
     pub(super) name: Said<VariantName>,
     pub(super) role: Said<Role>,
     pub(super) weight: Said<Weight>,
+    /// A shadow's: which part of the requests it gets a copy of.
+    pub(super) share: Option<Said<Weight>>,
     pub(super) backend: Backend,
     pub(super) url: String,
     pub(super) model: ModelRef,

@@ -5,8 +5,9 @@
 use super::{
     judge::Policy,
     name::{ReleaseKey, RouteName},
+    outlier,
     plan::{Plan, RollbackKind},
-    split::Split,
+    split::{Split, Weight},
     variant::Variant,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -142,6 +143,24 @@ pub struct Limits {
     pub request_body_bytes: u64,
 }
 
+/// How callers of a route are told apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CallerKey {
+    /// By their address, as far as trusted proxies tell it.
+    Address,
+    /// By the value of this field, such as an API key's; those without it by their address.
+    Header(HeaderName),
+}
+
+/// How much of a route one caller may use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallerLimit {
+    /// Who is one caller.
+    pub key: CallerKey,
+    /// Requests in flight, over all threads.
+    pub in_flight: u32,
+}
+
 /// Which of our own response headers a route shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expose {
@@ -191,8 +210,14 @@ pub struct Route {
     pub fallback: Option<FallbackPolicy>,
     /// Time limits.
     pub timeouts: Timeouts,
+    /// When an endpoint that keeps failing is left out for a while; `None`: never.
+    pub outlier: Option<outlier::Policy>,
     /// Size limits.
     pub limits: Limits,
+    /// What one caller may have in flight; `None`: as much as all.
+    pub caller_limit: Option<CallerLimit>,
+    /// Positions of the shadow variants, and the share of requests that each gets a copy of.
+    pub shadows: Box<[(usize, Weight)]>,
     /// The release plan; `None`: weights are moved by people only.
     pub plan: Option<Plan>,
     /// How sure the judge must be, and of what.

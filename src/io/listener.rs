@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
@@ -42,13 +42,30 @@ pub struct Guarded {
     limit: Duration,
     /// Armed while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Looked at by [`Self::begins_with`], and still to be read.
+    seen: Vec<u8>,
 }
 
 impl Guarded {
     /// Guards `stream`.
     #[must_use]
     pub fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+        Self { stream, limit, waiting: None, seen: Vec::new() }
+    }
+
+    /// Whether the caller's first bytes are these; waits until that is sure. They stay to be read.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn begins_with(&mut self, wanted: &[u8]) -> io::Result<bool> {
+        while wanted.starts_with(&self.seen) && self.seen.len() < wanted.len() {
+            // No more than is looked for: the rest is read where it belongs.
+            let missing = wanted.len() - self.seen.len();
+            if (&mut self.stream).take(missing as u64).read_buf(&mut self.seen).await? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(self.seen == wanted)
     }
 
     /// Passes on what a write said, and turns too long a wait into an error.
@@ -66,7 +83,13 @@ impl Guarded {
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if self.seen.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let n = self.seen.len().min(buffer.remaining());
+        buffer.put_slice(self.seen.get(..n).unwrap_or_default());
+        self.seen.drain(..n);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -24,6 +24,7 @@ impl Meter {
     }
 
     /// Becomes `n`.
+    /// Makes it `n`.
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }
@@ -48,11 +49,16 @@ pub enum Refusal {
     TooLarge,
     /// The backend's places and the queue are full.
     Overload,
+    /// The caller has as many requests in flight as it may.
+    CallerLimit,
+    /// Too many connections have changed their protocol.
+    Tunnels,
 }
 
 impl Refusal {
     /// Every reason, in the order of their meters.
-    pub const ALL: [Self; 5] = [Self::Invalid, Self::NoRoute, Self::NoTable, Self::TooLarge, Self::Overload];
+    pub const ALL: [Self; 7] =
+        [Self::Invalid, Self::NoRoute, Self::NoTable, Self::TooLarge, Self::Overload, Self::CallerLimit, Self::Tunnels];
 
     /// The metric label.
     #[must_use]
@@ -63,6 +69,37 @@ impl Refusal {
             Self::NoTable => "no_table",
             Self::TooLarge => "too_large",
             Self::Overload => "overload",
+            Self::CallerLimit => "caller_limit",
+            Self::Tunnels => "tunnels",
+        }
+    }
+}
+
+/// What came of looking up a backend's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// Addresses.
+    Ok,
+    /// More addresses than are used.
+    Truncated,
+    /// None; the last ones stay.
+    Empty,
+    /// No answer; the last addresses stay.
+    Failed,
+}
+
+impl Lookup {
+    /// Every result, in the order of their meters.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Truncated, Self::Empty, Self::Failed];
+
+    /// The metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Truncated => "truncated",
+            Self::Empty => "empty",
+            Self::Failed => "failed",
         }
     }
 }
@@ -95,10 +132,30 @@ pub struct Meters {
     pub accept_errors: Meter,
     /// Requests answered by us, by [`Refusal`].
     pub refusals: [Meter; Refusal::ALL.len()],
+    /// Connections that have changed their protocol, now.
+    pub tunnels_open: Meter,
+    /// Streams ended because their caller did not take its answer.
+    pub callers_cut: Meter,
+    /// Requests that became too large to be kept for sending again.
+    pub replays_lost: Meter,
     /// Requests sent again on a fresh connection.
     pub resends: Meter,
     /// Resends that the budget did not allow.
     pub resends_denied: Meter,
+    /// Endpoints of all backends in use, now; with `endpoints_ready` and `endpoints_ejected` counted about once a second.
+    pub endpoints_resolved: Meter,
+    /// Those of them whose readiness checks pass, or that have none.
+    pub endpoints_ready: Meter,
+    /// Those of them that are ejected.
+    pub endpoints_ejected: Meter,
+    /// Look-ups of backends' names, by [`Lookup`].
+    pub lookups: [Meter; Lookup::ALL.len()],
+    /// Ejections of endpoints.
+    pub ejections: Meter,
+    /// Readiness checks that said "ready".
+    pub checks_passed: Meter,
+    /// Readiness checks that said anything else.
+    pub checks_failed: Meter,
     /// Feedback lines, by [`FEEDBACK_RESULTS`].
     pub feedback: [Meter; FEEDBACK_RESULTS.len()],
     /// Requests that the admin listener turned away for want of rights.
@@ -127,6 +184,13 @@ impl Meters {
     /// Counts a refusal.
     pub fn refuse(&self, refusal: Refusal) {
         if let Some(meter) = self.refusals.get(refusal as usize) {
+            meter.up();
+        }
+    }
+
+    /// Counts a look-up.
+    pub fn lookup(&self, result: Lookup) {
+        if let Some(meter) = self.lookups.get(result as usize) {
             meter.up();
         }
     }

@@ -1,6 +1,6 @@
 //! Tallies, verdicts and meters in the Prometheus text format. Reads the very cells that the judge reads.
 
-use super::meters::{FEEDBACK_RESULTS, Meters, Refusal};
+use super::meters::{FEEDBACK_RESULTS, Lookup, Meters, Refusal};
 use crate::core::{
     judge::{Judgement, Verdict},
     name::RouteName,
@@ -38,6 +38,7 @@ pub fn render(
     page.releases(releases);
     page.config(config);
     page.meters(meters);
+    page.endpoints(meters);
     let mut families: Vec<MetricFamily> = page.families.into_values().collect();
     families.extend(prometheus::gather());
     TextEncoder::new().encode_to_string(&families).map_err(|error| error.to_string())
@@ -243,6 +244,13 @@ impl Page {
             self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
         }
         self.tls(meters);
+        self.endpoints(meters);
+        let open = meters.tunnels_open.get() as f64;
+        self.gauge(("coalmine_tunnels_open", "Connections that have changed their protocol, now."), &[], open);
+        let cut = meters.callers_cut.get();
+        self.count(("coalmine_callers_cut_total", "Streams ended because their caller did not read."), &[], cut);
+        let lost = meters.replays_lost.get();
+        self.count(("coalmine_replays_lost_total", "Requests too large to be kept for sending again."), &[], lost);
         let limited = meters.admin_limited.get();
         self.count(
             ("coalmine_admin_limited_total", "Writes turned away because one address sent too many."),
@@ -271,6 +279,28 @@ impl Page {
                 );
                 self.gauge(name, &[("side", side)], expires_s as f64);
             }
+        }
+    }
+
+    /// Without addresses as labels: these come and go with every rollout, and series must stay few.
+    fn endpoints(&mut self, meters: &Meters) {
+        for (state, meter) in [
+            ("resolved", &meters.endpoints_resolved),
+            ("ready", &meters.endpoints_ready),
+            ("ejected", &meters.endpoints_ejected),
+        ] {
+            let name = ("coalmine_endpoints", "Addresses of all backends in use, now: known, ready, left out.");
+            self.gauge(name, &[("state", state)], meter.get() as f64);
+        }
+        for (result, meter) in Lookup::ALL.iter().zip(&meters.lookups) {
+            let name = ("coalmine_resolve_total", "Look-ups of backends' names.");
+            self.count(name, &[("result", result.as_str())], meter.get());
+        }
+        let ejections = meters.ejections.get();
+        self.count(("coalmine_ejections_total", "Endpoints left out for failures in a row."), &[], ejections);
+        for (result, meter) in [("ready", &meters.checks_passed), ("failed", &meters.checks_failed)] {
+            let name = ("coalmine_readiness_checks_total", "Checks whether an endpoint takes requests.");
+            self.count(name, &[("result", result)], meter.get());
         }
     }
 }

@@ -1,20 +1,47 @@
-//! Kept-alive connections to one backend, of one thread. The newest goes out first, so that the rest can grow old and close.
+//! Kept connections to one endpoint, of one thread: HTTP/1.1 ones on a stack (the newest goes out first, so that the rest can
+//! grow old and close), or the one HTTP/2 connection that everybody shares.
 
-use hyper::{body::Body, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use std::{cell::RefCell, time::Duration};
+use super::{
+    dial::{Dial, Socket},
+    gather::{Gather, flushing},
+};
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::{TrySendError, http1, http2},
+    rt::Executor,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    time::Duration,
+};
 use tokio::{
-    net::TcpStream,
+    sync::Mutex,
+    task::spawn_local,
     time::{Instant, timeout},
 };
 
-/// Idle connections that are kept per backend and thread.
-const IDLE_MAX: usize = 256;
+/// Idle connections that are kept per endpoint and thread.
+pub const IDLE_MAX: usize = 256;
+/// Largest head of an answer.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most fields in the head of an answer.
+const FIELDS_MAX: usize = 128;
+/// What one answer over HTTP/2 may have on its way to us.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// ... and all of a connection together: callers that read slowly hold up the others only once there are this many of them.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// A silent HTTP/2 connection with requests on it is asked whether it lives.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Refused, unreachable, no such name.
+    /// Refused, unreachable, no such socket, a certificate that is not trusted.
     #[error("{0}")]
     Failed(#[from] std::io::Error),
     /// Took too long.
@@ -25,11 +52,39 @@ pub enum ConnectError {
     Handshake(#[from] hyper::Error),
 }
 
+/// Where requests go in.
+#[derive(Debug)]
+pub enum Sender<B> {
+    /// One request at a time.
+    Http1(http1::SendRequest<B>),
+    /// Many at a time; every request has a clone.
+    Http2(http2::SendRequest<B>),
+}
+
+impl<B: Body + 'static> Sender<B> {
+    /// Whether requests must be in the form of HTTP/2: absolute, without Host.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// With the request, if nothing of it was sent.
+    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+}
+
 /// A connection, and whether it carried a request before.
 #[derive(Debug)]
 pub struct Connection<B> {
     /// Where requests go in.
-    pub sender: http1::SendRequest<B>,
+    pub sender: Sender<B>,
     /// Such a connection may have been closed by the backend while it was idle.
     pub reused: bool,
 }
@@ -41,51 +96,98 @@ struct Idle<B> {
 
 /// The pool. Not `Sync` on purpose: connections never change threads.
 pub struct Pool<B> {
-    host: Box<str>,
-    port: u16,
+    dial: Dial,
+    /// Plain HTTP/2, known beforehand.
+    http2: bool,
+    /// Under TLS the endpoint chose HTTP/1.1: then connections need not wait for one another.
+    chose_http1: Cell<bool>,
     idle_for: Duration,
     idle: RefCell<Vec<Idle<B>>>,
+    shared: RefCell<Option<http2::SendRequest<B>>>,
+    /// One connection that may turn out to be shared is opened at a time: a burst must not open a hundred of them.
+    opening: Mutex<()>,
 }
 
 impl<B> Pool<B>
 where
-    B: Body + 'static,
+    B: Body + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// An empty pool for `host:port`.
+    /// An empty pool.
     #[must_use]
-    pub fn new(host: &str, port: u16, idle_for: Duration) -> Self {
-        Self { host: host.into(), port, idle_for, idle: RefCell::default() }
+    pub fn new(dial: Dial, http2: bool, idle_for: Duration) -> Self {
+        Self {
+            dial,
+            http2,
+            chose_http1: Cell::new(false),
+            idle_for,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            opening: Mutex::new(()),
+        }
     }
 
     /// A kept connection that looks alive.
     pub fn take(&self) -> Option<Connection<B>> {
+        if let Some(sender) = self.shared() {
+            return Some(Connection { sender, reused: true });
+        }
         let mut idle = self.idle.borrow_mut();
         let now = Instant::now();
         idle.retain(|idle| now.duration_since(idle.since) < self.idle_for && !idle.sender.is_closed());
         // A connection whose task has not noticed the end of the last answer yet is not ready; it stays for the next request.
         let newest = idle.iter().rposition(|idle| idle.sender.is_ready())?;
-        let sender = idle.remove(newest).sender;
+        let sender = Sender::Http1(idle.remove(newest).sender);
         Some(Connection { sender, reused: true })
     }
 
-    /// A fresh connection; names are resolved anew every time. Must run inside a `LocalSet`.
+    fn shared(&self) -> Option<Sender<B>> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
+            *shared = None;
+        }
+        shared.clone().map(Sender::Http2)
+    }
+
+    /// A fresh connection, or the shared one as soon as it stands. Must run inside a `LocalSet`.
     ///
     /// # Errors
     /// [`ConnectError`] says why there is none.
     pub async fn connect(&self, limit: Duration) -> Result<Connection<B>, ConnectError> {
-        let connecting = TcpStream::connect((&*self.host, self.port));
-        let stream = timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout)??;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Ends when the sender is dropped or the backend closes; what went wrong reaches the request that was under way.
-        tokio::task::spawn_local(connection);
+        timeout(limit, self.open()).await.map_err(|_| ConnectError::Timeout)?
+    }
+
+    /// A connection of one's own that speaks HTTP/1.1, for what cannot share.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says why there is none.
+    pub async fn connect_http1(&self, limit: Duration) -> Result<Connection<B>, ConnectError> {
+        let open = async { Ok(Connection { sender: http1(self.dial.open(true).await?.0).await?, reused: false }) };
+        timeout(limit, open).await.map_err(|_| ConnectError::Timeout)?
+    }
+
+    async fn open(&self) -> Result<Connection<B>, ConnectError> {
+        let alone = self.chose_http1.get() || (self.dial.tls.is_none() && !self.http2);
+        let _turn = if alone { None } else { Some(self.opening.lock().await) };
+        if !alone && let Some(sender) = self.shared() {
+            return Ok(Connection { sender, reused: false });
+        }
+        let (socket, chose_http2) = self.dial.open(false).await?;
+        let sender = if chose_http2 || self.http2 {
+            let sender = http2(socket).await?;
+            self.shared.replace(Some(sender.clone()));
+            Sender::Http2(sender)
+        } else {
+            self.chose_http1.set(self.dial.tls.is_some());
+            http1(socket).await?
+        };
         Ok(Connection { sender, reused: false })
     }
 
     /// Takes back a connection whose answer was read to the end.
-    pub fn put(&self, sender: http1::SendRequest<B>) {
+    pub fn put(&self, sender: Sender<B>) {
+        let Sender::Http1(sender) = sender else { return };
         let mut idle = self.idle.borrow_mut();
         if !sender.is_closed() && idle.len() < IDLE_MAX {
             idle.push(Idle { sender, since: Instant::now() });
@@ -101,8 +203,61 @@ where
     }
 }
 
+async fn http1<B>(socket: Socket) -> Result<Sender<B>, hyper::Error>
+where
+    B: Body + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let handshake =
+        http1::Builder::new().max_headers(FIELDS_MAX).max_header_size(HEAD_BYTES_MAX).handshake(TokioIo::new(socket));
+    let (sender, connection) = handshake.await?;
+    // Ends when the sender is dropped or the backend closes; what went wrong reaches the request that was under way.
+    spawn_local(connection.with_upgrades());
+    Ok(Sender::Http1(sender))
+}
+
+async fn http2<B>(socket: Socket) -> Result<http2::SendRequest<B>, hyper::Error>
+where
+    B: Body + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let gather = Gather::new(socket);
+    gather.start();
+    let tasks = Tasks { gather: gather.clone(), connection: Rc::new(Cell::new(true)) };
+    let (sender, connection) = http2::Builder::new(tasks)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_LIMIT)
+        .handshake(TokioIo::new(gather))
+        .await?;
+    spawn_local(connection);
+    Ok(sender)
+}
+
+/// Runs the tasks of an HTTP/2 connection. The first one it is given is the connection itself, the only one that writes.
+#[derive(Clone)]
+struct Tasks {
+    gather: Gather<Socket>,
+    connection: Rc<Cell<bool>>,
+}
+
+impl<F: Future + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        if self.connection.replace(false) {
+            spawn_local(flushing(task, self.gather.clone()));
+        } else {
+            spawn_local(task);
+        }
+    }
+}
+
 impl<B> std::fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pool({}:{})", self.host, self.port)
+        write!(f, "Pool({:?})", self.dial.address)
     }
 }

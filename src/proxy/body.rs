@@ -1,26 +1,28 @@
-//! Bodies that stream both ways and know whose fault it is when they end early.
+//! An answer's body on its way to the caller: streams, and knows whose fault it is when it ends early.
 
-use super::{connections::Peer, error::Error, observe::Observation, strict};
-use crate::core::tally::Outcome;
+use super::{
+    endpoints::InUse, events::Scanner, flow::Flow, headers::GRPC_STATUS, observe::Observation, strict,
+    upload::RequestBody,
+};
+use crate::{
+    core::{grpc, tally::Outcome},
+    io::pool::Sender,
+};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 use std::{
-    cell::Cell,
     fmt,
     future::Future as _,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Duration, Instant, Sleep, sleep_until},
-};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 /// A body that ended before its end.
 #[derive(Debug)]
-pub(super) struct Cut(&'static str);
+pub(super) struct Cut(pub(super) &'static str);
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,135 +31,6 @@ impl fmt::Display for Cut {
 }
 
 impl std::error::Error for Cut {}
-
-/// What is known of a request's body while it is sent on.
-#[derive(Debug)]
-pub(super) struct Upload {
-    bytes: Cell<u64>,
-    /// When bytes last went on to the backend.
-    moved: Cell<Instant>,
-    /// Since when the backend would take bytes that the caller has not sent.
-    starving: Cell<Option<Instant>>,
-    starved: Cell<Duration>,
-    failed: Cell<Option<Error>>,
-}
-
-impl Upload {
-    pub(super) fn new(now: Instant) -> Rc<Self> {
-        Rc::new(Self {
-            bytes: Cell::new(0),
-            moved: Cell::new(now),
-            starving: Cell::new(None),
-            starved: Cell::new(Duration::ZERO),
-            failed: Cell::new(None),
-        })
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    pub(super) fn moved(&self) -> Instant {
-        self.moved.get()
-    }
-
-    /// Since when the caller has kept the backend waiting.
-    pub(super) fn starving(&self) -> Option<Instant> {
-        self.starving.get()
-    }
-
-    /// How long the caller has kept the backend waiting, all in all.
-    pub(super) fn starved(&self) -> Duration {
-        self.starved.get()
-    }
-
-    /// What the caller did wrong, if anything.
-    pub(super) fn failed(&self) -> Option<Error> {
-        self.failed.get()
-    }
-
-    fn fed(&self, bytes: usize) {
-        let now = Instant::now();
-        if let Some(since) = self.starving.take() {
-            self.starved.set(self.starved.get() + now.duration_since(since));
-        }
-        self.moved.set(now);
-        self.bytes.set(self.bytes.get() + bytes as u64);
-    }
-}
-
-/// A request's body on its way to a backend.
-#[derive(Debug)]
-pub(super) enum RequestBody {
-    /// All of it at once.
-    Whole(Option<Bytes>),
-    /// As it comes.
-    Stream { incoming: Incoming, upload: Rc<Upload>, bytes_max: u64 },
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let (incoming, upload, bytes_max) = match self.get_mut() {
-            Self::Whole(bytes) => {
-                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
-            }
-            Self::Stream { incoming, upload, bytes_max } => (incoming, upload, *bytes_max),
-        };
-        let fail = |error: Error| {
-            upload.failed.set(Some(error));
-            Poll::Ready(Some(Err(Cut(error.what))))
-        };
-        match Pin::new(incoming).poll_frame(cx) {
-            Poll::Pending => {
-                if upload.starving.get().is_none() {
-                    upload.starving.set(Some(Instant::now()));
-                }
-                Poll::Pending
-            }
-            Poll::Ready(None) => {
-                upload.fed(0);
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => fail(client_fault(&error)),
-            Poll::Ready(Some(Ok(mut frame))) => {
-                upload.fed(frame.data_ref().map_or(0, Bytes::len));
-                if upload.bytes() > bytes_max {
-                    return fail(Error::TOO_LARGE);
-                }
-                if let Some(trailers) = frame.trailers_mut() {
-                    strict::clean_trailers(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream { incoming, .. } => incoming.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream { incoming, .. } => incoming.size_hint(),
-        }
-    }
-}
-
-/// What a caller did whose body broke: left, or sent something that is not a body.
-pub(super) fn client_fault(error: &hyper::Error) -> Error {
-    if error.is_incomplete_message() || error.is_canceled() {
-        Error { outcome: Outcome::ClientGone, ..Error::BAD_BODY }
-    } else {
-        Error::BAD_BODY
-    }
-}
 
 /// An answer's body on its way to the caller.
 #[derive(Debug)]
@@ -168,19 +41,30 @@ pub(super) enum ResponseBody {
     Stream(Box<Streaming>),
 }
 
+/// What the end of a streaming answer tells about the variant.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// Nothing but that it came.
+    Plain,
+    /// A stream of events, whose length is the caller's business: its latency is that of its first byte.
+    Events(Duration),
+    /// A stream of tokens: its latency is that of its first token.
+    Tokens(Box<Scanner>),
+    /// gRPC: the status in the trailers decides.
+    Grpc(Option<grpc::Status>),
+}
+
 /// A streaming answer and everything that must happen when it ends.
 #[derive(Debug)]
 pub(super) struct Streaming {
     pub(super) incoming: Incoming,
     /// Goes back to the pool once the answer was read to its end.
-    pub(super) sender: Option<SendRequest<RequestBody>>,
-    pub(super) peer: Rc<Peer>,
-    /// The place at the backend.
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) sender: Option<Sender<RequestBody>>,
+    pub(super) in_use: InUse,
     pub(super) observation: Option<Observation>,
-    /// An event stream's latency is that of its first byte; its length is the caller's business.
-    pub(super) latency: Option<Duration>,
+    pub(super) reading: Reading,
     pub(super) clock: Clock,
+    pub(super) flow: Option<Rc<Flow>>,
 }
 
 /// Time limits of a streaming answer, and the time that the caller took.
@@ -189,7 +73,8 @@ pub(super) struct Clock {
     idle: Duration,
     until: Instant,
     moved: Instant,
-    timer: Pin<Box<Sleep>>,
+    /// Made once the backend is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
     /// When the last piece was handed on; until the next one is asked for, it is the caller who takes the time.
     handed: Option<Instant>,
     caller_took: Duration,
@@ -197,14 +82,12 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(idle: Duration, until: Instant, caller_took: Duration) -> Self {
-        let now = Instant::now();
-        let timer = Box::pin(sleep_until((now + idle).min(until)));
-        Self { idle, until, moved: now, timer, handed: None, caller_took }
+        Self { idle, until, moved: Instant::now(), timer: None, handed: None, caller_took }
     }
 
-    fn asked(&mut self, now: Instant) {
+    fn asked(&mut self) {
         if let Some(handed) = self.handed.take() {
-            let took = now.duration_since(handed);
+            let took = handed.elapsed();
             self.caller_took += took;
             // The backend may not have been read meanwhile: silence in this time is not its own.
             self.moved += took;
@@ -218,12 +101,15 @@ impl Clock {
 
     /// Whether the backend has kept us waiting for too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let limit = (self.moved + self.idle).min(self.until);
+        let limit = |moved: Instant, idle, until: Instant| until.min(moved + idle);
+        let first = limit(self.moved, self.idle, self.until);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(first)));
+        while timer.as_mut().poll(cx).is_ready() {
+            let limit = limit(self.moved, self.idle, self.until);
             if limit <= Instant::now() {
                 return true;
             }
-            self.timer.as_mut().reset(limit);
+            timer.as_mut().reset(limit);
         }
         false
     }
@@ -233,16 +119,31 @@ impl Streaming {
     /// The answer is complete.
     fn complete(&mut self) {
         if let Some(sender) = self.sender.take() {
-            self.peer.pool.put(sender);
+            self.in_use.put(sender);
         }
-        if let Some(observation) = self.observation.take() {
-            let whole = observation.elapsed().saturating_sub(self.clock.caller_took);
-            observation.end(Outcome::Ok, self.latency.unwrap_or(whole));
-        }
+        let Some(observation) = self.observation.take() else { return };
+        let whole = observation.elapsed().saturating_sub(self.clock.caller_took);
+        let (outcome, latency) = match &self.reading {
+            Reading::Plain => (Outcome::Ok, whole),
+            Reading::Events(latency) => (Outcome::Ok, *latency),
+            Reading::Tokens(scanner) => {
+                let summary = scanner.summary();
+                observation.tokens(&summary);
+                (summary.fault().unwrap_or(Outcome::Ok), summary.first_token.unwrap_or(whole))
+            }
+            Reading::Grpc(status) => (grpc_outcome(*status), whole),
+        };
+        let status = match &self.reading {
+            Reading::Grpc(status) => status.map(grpc::http_equivalent),
+            Reading::Plain | Reading::Events(_) | Reading::Tokens(_) => None,
+        };
+        self.in_use.observe(outcome, status);
+        observation.end(outcome, latency);
     }
 
     fn fail(&mut self, outcome: Outcome, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         self.sender = None;
+        self.in_use.observe(outcome, None);
         if let Some(observation) = self.observation.take() {
             observation.end(outcome, Duration::ZERO);
         }
@@ -250,7 +151,10 @@ impl Streaming {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.clock.asked(Instant::now());
+        self.clock.asked();
+        if let Some(flow) = &self.flow {
+            flow.asked();
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending if self.clock.poll_late(cx) => {
                 self.fail(Outcome::BackendTimeout, "the model server fell silent")
@@ -262,20 +166,43 @@ impl Streaming {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(mut frame))) => {
-                self.clock.moved(Instant::now());
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                if let Some(observation) = &self.observation {
-                    observation.bytes_out(bytes as u64);
-                }
-                if let Some(trailers) = frame.trailers_mut() {
-                    strict::clean_trailers(trailers);
-                }
+                self.passed(&mut frame);
                 if self.incoming.is_end_stream() {
                     self.complete();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
         }
+    }
+
+    fn passed(&mut self, frame: &mut Frame<Bytes>) {
+        let now = Instant::now();
+        self.clock.moved(now);
+        if let Some(flow) = &self.flow {
+            flow.handed(now);
+        }
+        if let (Some(data), Some(observation)) = (frame.data_ref(), &self.observation) {
+            observation.bytes_out(data.len() as u64);
+            if let Reading::Tokens(scanner) = &mut self.reading {
+                let elapsed = observation.elapsed().saturating_sub(self.clock.caller_took);
+                scanner.feed(data, elapsed, &mut |gap| observation.gap(gap));
+            }
+        }
+        if let Some(trailers) = frame.trailers_mut() {
+            if let Reading::Grpc(status) = &mut self.reading {
+                *status = trailers.get(GRPC_STATUS).map(|value| grpc::Status::of(value.as_bytes()));
+            }
+            strict::clean_trailers(trailers);
+        }
+    }
+}
+
+/// How the backend did, by the status of a gRPC call; one without a status is not a gRPC answer.
+pub(super) fn grpc_outcome(status: Option<grpc::Status>) -> Outcome {
+    match status {
+        None => Outcome::BackendMalformed,
+        Some(status) if grpc::is_backend_fault(status) => Outcome::BackendStatus,
+        Some(_) => Outcome::Ok,
     }
 }
 

@@ -1,40 +1,73 @@
-//! A data thread: accepts connections, keeps what its requests share, and ends politely.
+//! A data thread: accepts connections, finds out what they speak, serves them, and ends politely.
 
 use super::{
     ProxySettings,
-    admission::{Gate, Gates},
-    body::RequestBody,
+    admission::{Callers, Gates},
+    flow::Flow,
+    headers::Caller,
+    thread::Thread,
 };
 use crate::{
-    core::{fallback::resend_allowed, snapshot::Live, ticket::TicketKey, variant::Backend},
+    core::{snapshot::Live, ticket::TicketKey},
     io::{
+        directory::Directory,
+        gather::Gather,
         listener::{Guarded, accept_pause},
         meters::Meters,
-        pool::Pool,
+        tls::{ClientTls, ServerTls},
     },
 };
 use arc_swap::ArcSwap;
-use hyper::{server::conn::http1, service::service_fn};
+use http::Request;
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
+    cell::Cell,
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    task::Poll,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::spawn_local,
-    time::{interval, sleep, sleep_until, timeout},
+    time::{Duration, Instant, interval, sleep, sleep_until, timeout},
 };
 
-/// How often idle connections are looked through.
+/// How often idle connections and stalled callers are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// What a client that speaks HTTP/2 without asking first begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Largest head of a request; a larger one is answered with 431.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most fields in the head of a request.
+const FIELDS_MAX: usize = 128;
+/// Bytes that a connection reads ahead of what is passed on.
+const READ_BYTES_MAX: usize = 128 * 1024;
+/// Requests on one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 256;
+/// What one request body over HTTP/2 may have on its way to us, and all of a connection together.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What of one answer over HTTP/2 may wait for its caller.
+const SEND_BYTES_MAX: usize = 128 * 1024;
+/// Streams that a client opened and reset at once, before the connection is ended (CVE-2023-44487).
+const RESETS_MAX: usize = 64;
+/// Streams that we had to reset for the client's faults, before the connection is ended (CVE-2025-8671).
+const FAULTS_MAX: usize = 256;
+/// A silent HTTP/2 caller is asked so often whether it lives.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything a data thread is given.
 #[derive(Debug)]
@@ -53,116 +86,18 @@ pub struct DataThread {
     pub meters: Arc<Meters>,
     /// Shared by all threads.
     pub gates: Arc<Gates>,
+    /// Shared by all threads.
+    pub callers: Arc<Callers>,
+    /// Shared by all threads.
+    pub directory: Arc<Directory>,
+    /// Certificates of the listener; `None`: plain.
+    pub tls: Option<ServerTls>,
+    /// Whom backends under TLS are to be.
+    pub backend_tls: Option<ClientTls>,
 }
 
-/// What the requests of a thread share.
-#[derive(Debug)]
-pub(super) struct Thread {
-    pub(super) index: usize,
-    pub(super) key: TicketKey,
-    pub(super) meters: Arc<Meters>,
-    settings: ProxySettings,
-    live: Arc<ArcSwap<Live>>,
-    gates: Arc<Gates>,
-    world: RefCell<Rc<World>>,
-    active: Cell<usize>,
-    resending: Cell<usize>,
-    connections: Cell<usize>,
-}
-
-/// A backend as one thread sees it.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) pool: Pool<RequestBody>,
-    pub(super) gate: Arc<Gate>,
-    backend: Backend,
-    in_flight: u32,
-}
-
-/// A snapshot with this thread's peers beside it, in the same order.
-#[derive(Debug, Default)]
-pub(super) struct World {
-    pub(super) live: Arc<Live>,
-    peers: Vec<Vec<Rc<Peer>>>,
-}
-
-impl World {
-    pub(super) fn peer(&self, route: usize, variant: usize) -> Option<&Rc<Peer>> {
-        self.peers.get(route)?.get(variant)
-    }
-}
-
-/// Counts a request as active, or as being sent again, for as long as its head is being worked on.
-pub(super) struct Active<'a>(&'a Cell<usize>);
-
-impl Drop for Active<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
-impl Thread {
-    /// The newest snapshot. Loaded once per request; costs one pointer comparison when nothing has changed.
-    pub(super) fn world(&self) -> Rc<World> {
-        let live = self.live.load();
-        if Arc::ptr_eq(&live, &self.world.borrow().live) {
-            return self.world.borrow().clone();
-        }
-        let next = Rc::new(self.next_world(Arc::clone(&live)));
-        self.world.replace(next.clone());
-        self.gates.sweep();
-        next
-    }
-
-    /// Peers of backends that are still there keep their connections.
-    fn next_world(&self, live: Arc<Live>) -> World {
-        let old = self.world.borrow();
-        let mut known: HashMap<(Backend, u32), Rc<Peer>> = HashMap::new();
-        for peer in old.peers.iter().flatten() {
-            known.insert((peer.backend.clone(), peer.in_flight), peer.clone());
-        }
-        let mut peers = Vec::with_capacity(live.snapshot.routes.len());
-        for route in live.snapshot.routes.iter() {
-            let peer = |backend: &Backend| {
-                let key = (backend.clone(), route.limits.in_flight);
-                let new = || {
-                    Rc::new(Peer {
-                        pool: Pool::new(&backend.host, backend.port, self.settings.backend_idle),
-                        gate: self.gates.of(backend, route.limits),
-                        backend: backend.clone(),
-                        in_flight: route.limits.in_flight,
-                    })
-                };
-                known.entry(key).or_insert_with(new).clone()
-            };
-            let mut peer = peer;
-            peers.push(route.variants.iter().map(|variant| peer(&variant.backend)).collect());
-        }
-        World { live, peers }
-    }
-
-    pub(super) fn active(&self) -> Active<'_> {
-        self.active.set(self.active.get() + 1);
-        Active(&self.active)
-    }
-
-    /// A place for one more resend, if there is one within the budget.
-    pub(super) fn resend(&self) -> Option<Active<'_>> {
-        if !resend_allowed(self.active.get(), self.resending.get()) {
-            self.meters.resends_denied.up();
-            return None;
-        }
-        self.meters.resends.up();
-        self.resending.set(self.resending.get() + 1);
-        Some(Active(&self.resending))
-    }
-
-    fn sweep(&self) {
-        for peer in self.world.borrow().peers.iter().flatten() {
-            peer.pool.sweep();
-        }
-    }
-}
+/// Becomes `true` when connections are to end.
+pub(super) type Closing = watch::Receiver<bool>;
 
 impl DataThread {
     /// Serves until it is told to drain and everything in flight is done, or the drain limit is over. Must run inside a
@@ -177,17 +112,21 @@ impl DataThread {
             key: self.key,
             meters: self.meters,
             settings: self.settings,
+            callers: self.callers,
             live: self.live,
             gates: self.gates,
-            world: RefCell::default(),
-            active: Cell::new(0),
-            resending: Cell::new(0),
-            connections: Cell::new(0),
+            directory: self.directory,
+            backend_tls: self.backend_tls,
+            flows: Default::default(),
+            world: Default::default(),
+            active: Cell::default(),
+            resending: Cell::default(),
+            shadowing: Cell::default(),
         });
         let (close, closing) = watch::channel(false);
         let mut drain = self.drain;
         tokio::select! {
-            () = accept(&thread, &listener, &closing) => {}
+            () = accept(&thread, &listener, self.tls.as_ref(), &closing) => {}
             () = sweep(&thread) => {}
             () = lame_duck(&mut drain, self.settings.lame_duck) => {}
         }
@@ -195,7 +134,13 @@ impl DataThread {
         close.send_replace(true);
         drop(closing);
         // Every connection holds a receiver: when the last one is gone, all are closed.
-        let _ = timeout(self.settings.drain_limit, close.closed()).await;
+        let ending = async {
+            tokio::select! {
+                () = close.closed() => {}
+                () = sweep(&thread) => {}
+            }
+        };
+        let _ = timeout(self.settings.drain_limit, ending).await;
         Ok(())
     }
 }
@@ -214,10 +159,10 @@ async fn sweep(thread: &Thread) {
     }
 }
 
-async fn accept(thread: &Rc<Thread>, listener: &TcpListener, closing: &watch::Receiver<bool>) {
+async fn accept(thread: &Rc<Thread>, listener: &TcpListener, tls: Option<&ServerTls>, closing: &Closing) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(thread, stream, peer, closing),
+            Ok((stream, peer)) => admit(thread, stream, peer, tls, closing),
             Err(error) => {
                 thread.meters.accept_errors.up();
                 if let Some(again) = accept_pause(&error) {
@@ -229,7 +174,7 @@ async fn accept(thread: &Rc<Thread>, listener: &TcpListener, closing: &watch::Re
 }
 
 /// Starts serving a connection; closes it at once if there are too many.
-fn admit(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, closing: &watch::Receiver<bool>) {
+fn admit(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTls>, closing: &Closing) {
     let meters = &thread.meters;
     if meters.connections_open.get() >= thread.settings.connections_max {
         meters.connections_refused.up();
@@ -237,33 +182,187 @@ fn admit(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, closing: &wat
     }
     meters.connections_accepted.up();
     meters.connections_open.up();
-    thread.connections.set(thread.connections.get() + 1);
     let _ = stream.set_nodelay(true);
     let guarded = Guarded::new(stream, thread.settings.write_stall);
-    let (thread, closing) = (thread.clone(), closing.clone());
+    let caller = Caller::new(peer.ip(), tls.is_some());
+    let mut connection = Connection { thread: thread.clone(), caller, closing: closing.clone() };
+    let tls = tls.cloned();
     spawn_local(async move {
         // An error here is the caller's connection breaking; the request on it has been counted where it belongs.
-        let _ = connection(&thread, guarded, peer.ip(), closing).await;
-        thread.meters.connections_open.down();
-        thread.connections.set(thread.connections.get() - 1);
+        match tls {
+            None => connection.plain(guarded).await,
+            Some(tls) => Box::pin(connection.tls(guarded, &tls)).await,
+        }
+        connection.thread.meters.connections_open.down();
     });
 }
 
-async fn connection(
-    thread: &Rc<Thread>,
-    stream: Guarded,
-    peer: IpAddr,
-    mut closing: watch::Receiver<bool>,
-) -> Result<(), hyper::Error> {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(thread.serve(request, peer).await) });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(thread.settings.header_read)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+/// One connection of a caller.
+struct Connection {
+    thread: Rc<Thread>,
+    caller: Caller,
+    closing: Closing,
+}
+
+impl Connection {
+    /// HTTP/1.1, or HTTP/2 if the caller begins with its preface.
+    async fn plain(&mut self, mut stream: Guarded) {
+        let begins = {
+            let sniff = timeout(self.thread.settings.header_read, stream.begins_with(PREFACE));
+            tokio::select! {
+                begins = sniff => begins,
+                _ = self.closing.wait_for(|closing| *closing) => return,
+            }
+        };
+        match begins {
+            Ok(Ok(true)) => Box::pin(self.http2(Gather::new(stream))).await,
+            Ok(Ok(false)) => self.http1(stream).await,
+            // It broke, or said nothing in time.
+            Ok(Err(_)) | Err(_) => {}
+        }
     }
-    connection.await
+
+    async fn tls(&mut self, stream: Guarded, tls: &ServerTls) {
+        let gather = Gather::new(stream);
+        let handshake = timeout(self.thread.settings.handshake, tls.acceptor().accept(gather.clone()));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            _ = self.closing.wait_for(|closing| *closing) => return,
+        };
+        let Ok(Ok(stream)) = shaken else {
+            self.thread.meters.tls_handshake_failures.up();
+            return;
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.http2_over(stream, gather).await;
+        } else {
+            self.http1(stream).await;
+        }
+    }
+
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S) {
+        let (thread, caller, closing) = (&self.thread, &self.caller, &self.closing);
+        let service = service_fn(|request: Request<Incoming>| async move {
+            Ok::<_, Infallible>(thread.serve(request, caller, closing).await)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(thread.settings.header_read)
+            .max_headers(FIELDS_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_buf_size(READ_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let mut closing = closing.clone();
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+
+    async fn http2(&mut self, gather: Gather<Guarded>) {
+        self.http2_over(gather.clone(), gather).await;
+    }
+
+    /// HTTP/2 over `stream`, which ends in `gather`.
+    async fn http2_over<S: AsyncRead + AsyncWrite + Unpin + 'static>(&mut self, stream: S, gather: Gather<Guarded>) {
+        gather.start();
+        let used = Rc::new(Used::default());
+        let (thread, caller, closing) = (self.thread.clone(), self.caller.clone(), self.closing.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (thread, caller, closing) = (thread.clone(), caller.clone(), closing.clone());
+            async move { Ok::<_, Infallible>(thread.serve(request, &caller, &closing).await) }
+        });
+        let connection = http2::Builder::new(Streams(used.clone()))
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+            .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BYTES_MAX)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(FAULTS_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_LIMIT)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let mut ending = pin!(ending(self.closing.clone(), used, self.thread.settings.http2_idle));
+        let mut told = false;
+        poll_fn(|cx| {
+            if !told && ending.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            let polled = connection.as_mut().poll(cx).map(drop);
+            match gather.poll_send(cx) {
+                // The caller does not read, or is gone.
+                Poll::Ready(Err(_)) => Poll::Ready(()),
+                Poll::Ready(Ok(())) | Poll::Pending => polled,
+            }
+        })
+        .await;
+    }
+}
+
+/// When an HTTP/2 connection is to end: all connections do, or nobody has used it for `idle`.
+async fn ending(mut closing: Closing, used: Rc<Used>, idle: Duration) {
+    let unused = async {
+        loop {
+            let now = Instant::now();
+            match used.since.get() {
+                Some(since) if since + idle <= now => return,
+                Some(since) => sleep_until(since + idle).await,
+                None => sleep_until(now + idle).await,
+            }
+        }
+    };
+    tokio::select! {
+        _ = closing.wait_for(|closing| *closing) => {}
+        () = unused => {}
+    }
+}
+
+/// The streams of an HTTP/2 connection.
+#[derive(Debug)]
+struct Used {
+    active: Cell<u32>,
+    /// Since when there has been none.
+    since: Cell<Option<Instant>>,
+}
+
+impl Default for Used {
+    fn default() -> Self {
+        Self { active: Cell::default(), since: Cell::new(Some(Instant::now())) }
+    }
+}
+
+impl Used {
+    fn begin(&self) {
+        self.active.set(self.active.get() + 1);
+        self.since.set(None);
+    }
+
+    fn end(&self) {
+        self.active.set(self.active.get() - 1);
+        if self.active.get() == 0 {
+            self.since.set(Some(Instant::now()));
+        }
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection, each with its own flow.
+#[derive(Clone)]
+struct Streams(Rc<Used>);
+
+impl<F: Future + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let used = self.0.clone();
+        used.begin();
+        spawn_local(async move {
+            Rc::new(Flow::default()).run(stream).await;
+            used.end();
+        });
+    }
 }

@@ -1,6 +1,7 @@
 //! What goes wrong with a request: whose doing it is, and what the caller is told.
 
-use crate::core::tally::Outcome;
+use super::headers::{GRPC_MESSAGE, GRPC_STATUS};
+use crate::core::{grpc, tally::Outcome};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -22,6 +23,12 @@ impl Error {
         status: StatusCode::BAD_GATEWAY,
         what: "the model server cannot be reached",
         help: "is it running, and is its url in the routes file right?",
+    };
+    pub(super) const NO_ADDRESS: Self = Self {
+        outcome: Outcome::BackendConnect,
+        status: StatusCode::BAD_GATEWAY,
+        what: "the model server's name has no address",
+        help: "does its name resolve here? is its url in the routes file right?",
     };
     pub(super) const RESET: Self = Self {
         outcome: Outcome::BackendReset,
@@ -65,6 +72,18 @@ impl Error {
         what: "the model server has no free place, and the queue is full",
         help: "try again later; the route's `limits` say how many places there are",
     };
+    pub(super) const CALLER_LIMIT: Self = Self {
+        outcome: Outcome::Proxy,
+        status: StatusCode::TOO_MANY_REQUESTS,
+        what: "this caller has too many requests in flight",
+        help: "wait for answers; the route's `limits.per_caller` says how many are allowed",
+    };
+    pub(super) const TUNNELS: Self = Self {
+        outcome: Outcome::Proxy,
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        what: "too many connections have changed their protocol",
+        help: "try again later; the setting `connections.tunnels` says how many may",
+    };
     pub(super) const NO_ROUTE: Self = Self {
         outcome: Outcome::Proxy,
         status: StatusCode::NOT_FOUND,
@@ -101,12 +120,22 @@ impl Error {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&self.status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.outcome == Outcome::ClientBad {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response
+    }
+
+    /// The same to a gRPC caller: a status in a head without a body.
+    pub(super) fn grpc_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc::Status::from_http(self.status).code())));
+        headers.insert(GRPC_MESSAGE, grpc::message(&format!("{}; {}", self.what, self.help)));
         response
     }
 }

@@ -1,23 +1,35 @@
-//! One attempt against one backend, under all time limits.
+//! One attempt against one endpoint, under all time limits.
 
 use super::{
-    body::{RequestBody, Upload},
-    connections::{Peer, Thread},
+    endpoints::{InUse, Peer},
     error::Error,
+    headers,
+    thread::Thread,
+    upload::{RequestBody, Upload},
 };
-use crate::{core::route::Timeouts, io::pool::Connection};
+use crate::{
+    core::route::Timeouts,
+    io::pool::{Connection, Sender},
+};
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 use std::{pin::pin, rc::Rc};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Duration, Instant, timeout_at},
+};
+
+/// Endpoints of one backend that are tried for one request, while none can be reached.
+const ENDPOINTS_TRIED_MAX: usize = 3;
 
 /// An answer's head, and where its body comes from.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
-    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) sender: Sender<RequestBody>,
+    pub(super) in_use: InUse,
 }
 
 /// Why there is no answer, and the request if nothing of it was sent.
@@ -25,65 +37,96 @@ pub(super) struct Answer {
 pub(super) struct Failed {
     pub(super) error: Error,
     pub(super) unsent: Option<Box<Request<RequestBody>>>,
+    /// Which endpoint it was.
+    pub(super) slot: Option<u8>,
 }
 
 impl Failed {
-    fn new(error: Error) -> Self {
-        Self { error, unsent: None }
+    pub(super) fn new(error: Error) -> Self {
+        Self { error, unsent: None, slot: None }
     }
 }
 
-/// A request that can be sent again.
+/// The head of a request that may be sent again.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
-    head: http::request::Parts,
-    body: Bytes,
-}
+pub(super) struct Replay(pub(super) http::request::Parts);
 
-impl Kept {
-    pub(super) fn new(head: http::request::Parts, body: Bytes) -> Self {
-        Self { head, body }
-    }
-
-    pub(super) fn request(&self) -> Request<RequestBody> {
-        let body = Some(self.body.clone()).filter(|bytes| !bytes.is_empty());
-        Request::from_parts(self.head.clone(), RequestBody::Whole(body))
+impl Replay {
+    /// The request once more, if its body can still be had.
+    pub(super) fn request(&self, upload: &Rc<Upload>) -> Option<Request<RequestBody>> {
+        upload.is_replayable().then(|| Request::from_parts(self.0.clone(), upload.body()))
     }
 
     /// Whether doing it twice is doing it once (RFC 9110 section 9.2.2).
     fn is_idempotent(&self) -> bool {
         [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE]
-            .contains(&self.head.method)
+            .contains(&self.0.method)
     }
 }
 
-/// The limits of one attempt.
+/// One attempt and its limits.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt<'a> {
     pub(super) thread: &'a Thread,
     pub(super) peer: &'a Rc<Peer>,
     pub(super) timeouts: &'a Timeouts,
-    pub(super) upload: &'a Upload,
+    pub(super) upload: Option<&'a Rc<Upload>>,
     /// The end of the whole exchange.
     pub(super) until: Instant,
     /// The request once more, if it may be sent again after a reused connection died unanswered.
-    pub(super) kept: Option<&'a Kept>,
+    pub(super) replay: Option<&'a Replay>,
     /// The route allows that for requests that are not idempotent, too.
     pub(super) resend_any: bool,
+    /// The protocol that the connection is to change to.
+    pub(super) upgrade: Option<&'a HeaderValue>,
 }
 
 impl Attempt<'_> {
-    /// Sends the request and waits for the head of the answer.
-    pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Answer, Failed> {
+    /// Sends the request to an endpoint and waits for the head of the answer.
+    pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Answer, Failed> {
+        let mut in_use = match self.peer.pick(place, self.connect_limit()).await {
+            Ok(in_use) => in_use,
+            Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), slot: None }),
+        };
+        let mut request = request;
+        for others in (0..ENDPOINTS_TRIED_MAX).rev() {
+            match self.send_to(&in_use, request).await {
+                Ok((response, sender)) => return Ok(Answer { response, sender, in_use }),
+                Err(mut failed) => {
+                    in_use.observe(failed.error.outcome, None);
+                    failed.slot = Some(in_use.slot());
+                    // Nothing of it was sent, and somebody else may be there: as a connection to a name tries all its addresses.
+                    let next = failed.unsent.is_some() && others > 0 && Instant::now() < self.until && in_use.next();
+                    request = match failed.unsent.take() {
+                        Some(back) if next => *back,
+                        back => return Err(Failed { unsent: back, ..failed }),
+                    };
+                }
+            }
+        }
+        Err(Failed { error: Error::CONNECT, unsent: Some(Box::new(request)), slot: Some(in_use.slot()) })
+    }
+
+    async fn send_to(
+        &self,
+        in_use: &InUse,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Sender<RequestBody>), Failed> {
         let mut resend = None;
         loop {
-            let connection = match self.peer.pool.take().filter(|_| resend.is_none()) {
+            let kept_alive = match (&resend, self.upgrade) {
+                (None, None) => in_use.endpoint.pool.take(),
+                _ => None,
+            };
+            let connection = match kept_alive {
                 Some(kept_alive) => kept_alive,
-                None => match self.connect().await {
+                None => match self.connect(in_use).await {
                     Ok(fresh) => fresh,
-                    Err(error) => {
-                        return Err(Failed { error, unsent: Some(Box::new(request)) });
-                    }
+                    Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), slot: None }),
                 },
             };
             let reused = connection.reused;
@@ -92,48 +135,69 @@ impl Attempt<'_> {
                 // Nothing was written: no matter what the request is, it goes out on another connection.
                 Err(Failed { unsent: Some(back), .. }) if reused => request = *back,
                 Err(failed) => {
-                    let kept =
-                        self.kept.filter(|kept| reused && resend.is_none() && self.may_repeat(kept, &failed.error));
-                    let place = kept.and_then(|_| self.thread.resend());
-                    request = kept.filter(|_| place.is_some()).ok_or(failed)?.request();
+                    let may = reused && resend.is_none() && failed.error == Error::RESET;
+                    let replay = self.replay.filter(|replay| may && (self.resend_any || replay.is_idempotent()));
+                    let once_more = replay.zip(self.upload).and_then(|(replay, upload)| replay.request(upload));
+                    let place = once_more.as_ref().and_then(|_| self.thread.resend());
+                    request = once_more.filter(|_| place.is_some()).ok_or(failed)?;
                     resend = place;
                 }
             }
         }
     }
 
-    async fn connect(&self) -> Result<Connection<RequestBody>, Error> {
-        let limit = self.timeouts.connect.min(self.until.saturating_duration_since(Instant::now()));
-        self.peer.pool.connect(limit).await.map_err(|_| Error::CONNECT)
+    fn connect_limit(&self) -> Duration {
+        self.timeouts.connect.min(self.until.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the request may be sent once more, after a reused connection broke without a byte of answer.
-    fn may_repeat(&self, kept: &Kept, error: &Error) -> bool {
-        *error == Error::RESET && (self.resend_any || kept.is_idempotent())
+    async fn connect(&self, in_use: &InUse) -> Result<Connection<RequestBody>, Error> {
+        let pool = &in_use.endpoint.pool;
+        let connected = match self.upgrade {
+            None => pool.connect(self.connect_limit()).await,
+            Some(_) => pool.connect_http1(self.connect_limit()).await,
+        };
+        connected.map_err(|error| {
+            tracing::debug!(backend = %self.peer.backend, %error, "no connection");
+            Error::CONNECT
+        })
     }
 
     async fn exchange(
         &self,
         connection: Connection<RequestBody>,
-        request: Request<RequestBody>,
-    ) -> Result<Answer, Failed> {
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Sender<RequestBody>), Failed> {
         let mut sender = connection.sender;
+        if sender.is_http2() {
+            headers::to_http2(&mut request, self.peer.is_tls());
+        } else {
+            headers::to_http1(&mut request);
+        }
+        if let Some(protocol) = self.upgrade {
+            request.headers_mut().insert(header::UPGRADE, protocol.clone());
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
         let begin = Instant::now();
-        let mut answer = pin!(sender.try_send_request(request));
-        let answered = loop {
-            let limit = self.head_limit(begin);
-            match timeout_at(limit, answer.as_mut()).await {
-                Ok(answered) => break answered,
-                Err(_) if limit < self.head_limit(begin) => {}
-                Err(_) => return Err(Failed::new(self.late())),
+        let answered = {
+            let mut answer = pin!(sender.send(request));
+            loop {
+                let limit = self.head_limit(begin);
+                match timeout_at(limit, answer.as_mut()).await {
+                    Ok(answered) => break answered,
+                    Err(_) if limit < self.head_limit(begin) => {}
+                    Err(_) => return Err(Failed::new(self.late())),
+                }
             }
         };
         match answered {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failed::new(Error::MALFORMED)),
-            Ok(response) => Ok(Answer { response, sender }),
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && self.upgrade.is_none() => {
+                Err(Failed::new(Error::MALFORMED))
+            }
+            Ok(response) => Ok((response, sender)),
             Err(mut error) => Err(Failed {
                 unsent: error.take_message().map(Box::new),
-                error: self.upload.failed().unwrap_or_else(|| backend_fault(error.error())),
+                error: self.upload.and_then(|upload| upload.failed()).unwrap_or_else(|| backend_fault(error.error())),
+                slot: None,
             }),
         }
     }
@@ -141,32 +205,32 @@ impl Attempt<'_> {
     /// Until when the head of the answer may be waited for, as things stand: the body may still be on its way, or may have
     /// come long before this attempt.
     fn head_limit(&self, begin: Instant) -> Instant {
-        let next = match self.upload.starving() {
+        let next = match self.upload.and_then(|upload| upload.starving()) {
             Some(since) => since + self.timeouts.idle,
-            None => self.upload.moved().max(begin) + self.timeouts.first_byte,
+            None => self.upload.map_or(begin, |upload| upload.moved().max(begin)) + self.timeouts.first_byte,
         };
         next.min(self.until)
     }
 
     /// Who was too slow.
     fn late(&self) -> Error {
-        if self.upload.starving().is_some() { Error::SLOW_BODY } else { Error::TIMEOUT }
+        if self.upload.is_some_and(|upload| upload.starving().is_some()) { Error::SLOW_BODY } else { Error::TIMEOUT }
     }
 
     /// Reads a small answer to its end.
-    pub(super) async fn collect(&self, mut incoming: Incoming, length: usize) -> Result<Bytes, Failed> {
+    pub(super) async fn collect(&self, mut incoming: Incoming, bytes: usize) -> Result<Bytes, Error> {
         let mut body = BytesMut::new();
         loop {
             let limit = (Instant::now() + self.timeouts.idle).min(self.until);
             match timeout_at(limit, incoming.frame()).await {
-                Err(_) => return Err(Failed::new(Error::TIMEOUT)),
-                Ok(Some(Err(_))) => return Err(Failed::new(Error::RESET)),
+                Err(_) => return Err(Error::TIMEOUT),
+                Ok(Some(Err(_))) => return Err(Error::RESET),
                 Ok(None) => return Ok(body.freeze()),
                 Ok(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    if body.is_empty() && data.len() >= length {
+                    if body.is_empty() && data.len() >= bytes {
                         return Ok(data);
                     }
                     body.extend_from_slice(&data);

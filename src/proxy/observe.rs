@@ -1,6 +1,6 @@
 //! One request's entry in the books: begun once, ended once, however it ends.
 
-use super::connections::World;
+use super::{events::Summary, thread::World};
 use crate::core::tally::{Outcome, VariantCells};
 use http::StatusCode;
 use std::rc::Rc;
@@ -15,6 +15,8 @@ pub(super) struct Observation {
     thread: usize,
     started: Instant,
     pinned: bool,
+    /// The endpoint that its own attempt went to.
+    slot: Option<u8>,
     /// How the drawn variant failed, if stable answered for it.
     failed: Option<Outcome>,
     ended: bool,
@@ -29,7 +31,8 @@ impl Observation {
         started: Instant,
         pinned: bool,
     ) -> Self {
-        let observation = Self { world, route, variant, thread, started, pinned, failed: None, ended: false };
+        let observation =
+            Self { world, route, variant, thread, started, pinned, slot: None, failed: None, ended: false };
         if let Some(cells) = observation.cells(variant) {
             cells.begun.add(1);
             if pinned { cells.pinned.add(1) } else { cells.assigned.add(1) }
@@ -39,6 +42,31 @@ impl Observation {
 
     fn cells(&self, variant: usize) -> Option<&VariantCells> {
         self.world.live.board.cells(self.route, variant, self.thread)
+    }
+
+    /// Which endpoint the drawn variant's attempt went to.
+    pub(super) fn at(&mut self, slot: Option<u8>) {
+        self.slot = slot;
+    }
+
+    /// What a stream of tokens told.
+    pub(super) fn tokens(&self, summary: &Summary) {
+        let Some(cells) = self.cells(self.variant).filter(|_| !self.pinned && self.failed.is_none()) else { return };
+        cells.tokens.add(summary.tokens);
+        cells.finish(summary.finish).add(1);
+        if let Some(first) = summary.first_token {
+            cells.first_token.observe_us(micros(first));
+        }
+        if summary.empty {
+            cells.empty_answers.add(1);
+        }
+    }
+
+    /// Time between two tokens.
+    pub(super) fn gap(&self, gap: Duration) {
+        if let Some(cells) = self.cells(self.variant).filter(|_| !self.pinned && self.failed.is_none()) {
+            cells.token_gap.observe_us(micros(gap));
+        }
     }
 
     /// The drawn variant failed, and `stable` answers instead.
@@ -111,6 +139,15 @@ impl Observation {
         cells.outcome(outcome).add(1);
         if outcome == Outcome::Ok {
             cells.latency.observe_us(micros(latency));
+        }
+        if let Some(slot) = self.slot.filter(|_| outcome == Outcome::Ok || outcome.is_backend_fault()) {
+            let endpoint = cells.endpoint(slot);
+            endpoint.completed.add(1);
+            if outcome == Outcome::Ok {
+                endpoint.latency.observe_us(micros(latency));
+            } else {
+                endpoint.errors.add(1);
+            }
         }
     }
 }

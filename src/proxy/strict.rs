@@ -2,12 +2,10 @@
 //!
 //! What reaches a backend is one unambiguous message that we serialised ourselves; anything doubtful is refused with 400.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
-    header::{self, Entry},
-    uri::Authority,
-};
-use std::net::IpAddr;
+use super::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, TakesTrailers};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, uri::Authority};
+use http_body::Body;
+use std::net::Ipv6Addr;
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), and ours.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -22,9 +20,6 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("keep-alive"),
 ];
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Asks for a variant.
 pub(super) const PIN: HeaderName = HeaderName::from_static("x-coalmine-pin");
 
@@ -33,24 +28,53 @@ fn is_protected(name: &HeaderName) -> bool {
     [header::HOST, header::CONTENT_LENGTH, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO].contains(name)
 }
 
-/// Checks the head of a request and brings it into the form in which it may be sent on. Returns the host without port, in
-/// the caller's letters.
-pub(super) fn request<B>(request: &mut Request<B>, peer: IpAddr) -> Result<Box<str>, &'static str> {
+/// What the head of a request says, once it has been checked.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Who is asked for; its host is matched in the caller's letters.
+    pub(super) authority: Authority,
+    /// The protocol that the caller wants to change to, if it may.
+    pub(super) upgrade: Option<HeaderValue>,
+}
+
+/// Checks the head of a request and brings it into the form in which it may be sent on.
+///
+/// # Errors
+/// What is doubtful about it.
+pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'static str> {
     framing(request)?;
     if request.method() == Method::CONNECT {
         return Err("CONNECT is not served here");
     }
     let authority = authority(request)?;
-    let host = authority.host().into();
+    let upgrade = upgrade(request);
+    let targeted = request.uri().authority().is_some();
     origin_form(request)?;
+    if request.headers().get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        request.extensions_mut().insert(TakesTrailers);
+    }
     let headers = request.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(authority.as_str()) {
-        headers.insert(header::HOST, value);
+    if targeted || !headers.contains_key(header::HOST) {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "the request target is not valid")?;
+        headers.insert(header::HOST, host);
     }
     remove_hop_by_hop(headers);
     headers.remove(&PIN);
-    forwarded(headers, peer, &authority);
-    Ok(host)
+    Ok(Head { authority, upgrade })
+}
+
+/// What the caller wants to change to. Not to HTTP/2, which is spoken here from the first byte or not at all; and not behind a body, whose
+/// end and the new protocol's beginning two parsers might see in different places.
+fn upgrade<B: Body>(request: &Request<B>) -> Option<HeaderValue> {
+    let headers = request.headers();
+    let mut wanted = headers.get_all(header::UPGRADE).iter();
+    let (Some(protocol), None) = (wanted.next(), wanted.next()) else { return None };
+    let mut tokens =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let said = tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let http2 = protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2");
+    let alone = request.body().is_end_stream() && request.version() == Version::HTTP_11;
+    (said && alone && !http2).then(|| protocol.clone())
 }
 
 /// One length, said once: `Content-Length` or exactly `Transfer-Encoding: chunked`.
@@ -79,7 +103,7 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, &'static str> {
         (None, _) => None,
     };
     if let Some(target) = request.uri().authority() {
-        if !matches!(request.uri().scheme_str(), Some("http" | "https")) || target.as_str().contains('@') {
+        if !matches!(request.uri().scheme_str(), Some("http" | "https")) || !names_one_host(target) {
             return Err("the request target is not valid");
         }
         return Ok(target.clone());
@@ -88,17 +112,28 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, &'static str> {
 }
 
 fn parse(host: &HeaderValue) -> Result<Authority, &'static str> {
-    let bad = "Host is not valid";
-    let text = host.to_str().map_err(|_| bad)?;
-    let authority: Authority = text.parse().map_err(|_| bad)?;
-    if text.contains('@') || authority.host().is_empty() || (text.ends_with(':') && authority.port().is_none()) {
-        return Err(bad);
-    }
-    Ok(authority)
+    let authority = host.to_str().ok().and_then(|text| text.parse().ok());
+    authority.filter(names_one_host).ok_or("Host is not valid")
 }
 
-/// Only path and query go on, byte for byte.
+/// Whether this is one name or address, and a port at most. A list, a user, or a port that is none is read in another way by
+/// somebody else.
+fn names_one_host(authority: &Authority) -> bool {
+    let host = authority.host();
+    let rest = authority.as_str().strip_prefix(host).unwrap_or("@");
+    let port = rest.is_empty() || (rest.len() > 1 && authority.port_u16().is_some());
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let named = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+    };
+    port && literal.map_or_else(|| named(host), |address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+/// Only path and query go on, byte for byte; bytes past ASCII have to be written as `%XX`.
 fn origin_form<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    if request.uri().path_and_query().is_some_and(|path| !path.as_str().is_ascii()) {
+        return Err("the request target is not valid");
+    }
     if request.uri().scheme().is_none() && request.uri().path().starts_with('/') {
         return Ok(());
     }
@@ -126,26 +161,6 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(&PROXY_CONNECTION);
-}
-
-/// Appends the peer that we saw; says which host was asked for, unless somebody before us has.
-fn forwarded(headers: &mut HeaderMap, peer: IpAddr, authority: &Authority) {
-    let peer = peer.to_string();
-    let chain: Vec<&[u8]> = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    let chain = if chain.is_empty() {
-        peer.into_bytes()
-    } else {
-        [&chain.join(&b", "[..])[..], b", ", peer.as_bytes()].concat()
-    };
-    if let Ok(value) = HeaderValue::from_bytes(&chain) {
-        headers.insert(FORWARDED_FOR, value);
-    }
-    if let Entry::Vacant(entry) = headers.entry(FORWARDED_HOST)
-        && let Ok(value) = HeaderValue::from_str(authority.as_str())
-    {
-        entry.insert(value);
-    }
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
 }
 
 /// Whether a trailer field may be passed on: none that frames or routes a message.

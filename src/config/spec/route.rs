@@ -1,16 +1,18 @@
-//! One route of the file, and its variants.
+//! One route of the file.
 
-use super::{Rest, RouteSpec, VariantSpec, policy};
+use super::{Rest, RouteSpec, VariantSpec, backend, policy};
 use crate::{
     config::{
         fields::{Field, Place, Said, whole, yes_or_no},
         units,
     },
     core::{
-        name::{NameError, RouteName, VariantName},
+        name::{NameError, RouteName},
         plan::RollbackKind,
-        route::{Expose, FallbackPolicy, HeaderMatch, Limits, Match, PathMatch, Protocol, Sticky, Timeouts},
-        variant::{Backend, ModelRef, Role},
+        route::{
+            CallerKey, CallerLimit, Expose, FallbackPolicy, HeaderMatch, Limits, Match, PathMatch, Protocol, Sticky,
+            Timeouts,
+        },
     },
 };
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -29,9 +31,13 @@ impl RouteSpec {
         let matches = matches.and_then(|f| Some(Said { value: read_match(&f)?, place: f.place() }));
         let variants = map.need("variants", "list at least one variant with `role: stable`");
         let items = variants.as_ref().map(Field::items).unwrap_or_default();
-        let read: Vec<VariantSpec> = items.iter().filter_map(VariantSpec::read).collect();
+        let readiness = map.get("readiness").and_then(|f| backend::readiness(&f));
+        let variant = |item: &Field<'_>| VariantSpec::read(item, readiness.as_ref());
+        let read: Vec<VariantSpec> = items.iter().filter_map(variant).collect();
         let fallback = map.get("fallback");
         let fallback_to = fallback.as_ref().and_then(fallback_to);
+        let limits = map.get("limits").and_then(|f| limits(&f));
+        let caller_limit = limits.as_ref().and_then(|(_, caller)| caller.clone());
         let rest = Rest {
             protocol: protocol(&map),
             sticky: map.get("sticky").and_then(|f| sticky(&f)),
@@ -39,7 +45,9 @@ impl RouteSpec {
             expose: map.get("expose").map_or(Expose { variant: true, ticket: true }, |f| expose(&f)),
             fallback: read_fallback(fallback.as_ref()),
             timeouts: map.get("timeouts").and_then(|f| timeouts(&f)).unwrap_or(TIMEOUTS),
-            limits: map.get("limits").and_then(|f| limits(&f)).unwrap_or(LIMITS),
+            outlier: map.get("outlier").map_or(Some(backend::OUTLIER), |f| backend::outlier(&f)),
+            limits: limits.map_or(LIMITS, |(limits, _)| limits),
+            caller_limit,
             plan: map.get("plan").and_then(|f| policy::plan(&f)),
             policy: map.get("judge").and_then(|f| policy::policy(&f)).unwrap_or_default(),
             rollback: map.get("rollback").and_then(|f| rollback(&f)).unwrap_or_default(),
@@ -59,67 +67,8 @@ impl RouteSpec {
     }
 }
 
-fn name<T>(parse: impl Fn(&str) -> Result<T, NameError>) -> impl Fn(&str) -> Result<T, String> {
+pub(super) fn name<T>(parse: impl Fn(&str) -> Result<T, NameError>) -> impl Fn(&str) -> Result<T, String> {
     move |text| parse(text).map_err(|error| format!("`{text}`: {error}"))
-}
-
-impl VariantSpec {
-    fn read(field: &Field<'_>) -> Option<Self> {
-        let map = field.map()?;
-        let name = map.need("name", "every variant has a name").and_then(|f| f.said(name(VariantName::new)));
-        let role = map.need("role", "stable, canary, previous, rejected or shadow");
-        let role = role.and_then(|f| Some(Said { value: f.word(ROLES)?, place: f.place() }));
-        let weight = map.need("weight", "its share in per cent; 0 is a weight too");
-        let weight = weight.and_then(|f| f.said(units::weight));
-        let url = map.need("url", "where it is served, such as http://digits-v1.models.svc:8080");
-        let backend = url.as_ref().and_then(|f| Some((f.parse(backend)?, f.text()?.to_owned())));
-        let model = map.get("model").and_then(|f| model(&f)).unwrap_or_default();
-        map.done();
-        let (backend, url) = backend?;
-        Some(Self { name: name?, role: role?, weight: weight?, backend, url, model })
-    }
-}
-
-const ROLES: &[(&str, Role)] = &[
-    ("stable", Role::Stable),
-    ("canary", Role::Canary),
-    ("previous", Role::Previous),
-    ("rejected", Role::Rejected),
-    ("shadow", Role::Shadow),
-];
-
-/// `http://host:port`: no path, no user, no query; the port is 80 if it is missing.
-fn backend(url: &str) -> Result<Backend, String> {
-    let bad = |why: &str| format!("`{url}` is not a backend: {why}; write http://host:port");
-    let rest = match url.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => return Err(bad("TLS to backends is not there yet")),
-        Some((scheme, _)) => return Err(bad(&format!("the scheme `{scheme}` is not known"))),
-        None => return Err(bad("the scheme is missing")),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#', '@']) {
-        return Err(bad("only host and port may stand in it"));
-    }
-    let authority: http::uri::Authority = rest.parse().map_err(|_| bad("host or port is not valid"))?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = match authority.port() {
-        Some(port) => port.as_u16(),
-        None if rest.ends_with(':') => return Err(bad("the port is empty")),
-        None => 80,
-    };
-    if host.is_empty() || port == 0 {
-        return Err(bad("host or port is empty"));
-    }
-    Ok(Backend { host: host.into(), port })
-}
-
-fn model(field: &Field<'_>) -> Option<ModelRef> {
-    let map = field.map()?;
-    let text = |key| map.get(key).and_then(|f| f.text()).map(Into::into);
-    let model = ModelRef { version: text("version"), uri: text("uri"), digest: text("digest") };
-    map.done();
-    Some(model)
 }
 
 fn read_match(field: &Field<'_>) -> Option<Match> {
@@ -139,7 +88,7 @@ fn read_match(field: &Field<'_>) -> Option<Match> {
     Some(Match { host, path: exact.or(path)?, headers })
 }
 
-fn path(text: &str) -> Result<Box<str>, String> {
+pub(super) fn path(text: &str) -> Result<Box<str>, String> {
     let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains(['?', '#']);
     if text.starts_with('/') && plain {
         Ok(text.into())
@@ -255,12 +204,15 @@ const TIMEOUTS: Timeouts = Timeouts {
     total: Duration::from_secs(120),
 };
 
-fn timeouts(field: &Field<'_>) -> Option<Timeouts> {
-    let map = field.map()?;
-    let positive = |text: &str| match units::duration(text)? {
+pub(super) fn positive(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
         Duration::ZERO => Err("a time limit of zero lets nothing through".to_owned()),
         some => Ok(some),
-    };
+    }
+}
+
+fn timeouts(field: &Field<'_>) -> Option<Timeouts> {
+    let map = field.map()?;
     let timeouts = Timeouts {
         connect: map.or("connect", TIMEOUTS.connect, positive),
         first_byte: map.or("first_byte", TIMEOUTS.first_byte, positive),
@@ -277,7 +229,7 @@ fn timeouts(field: &Field<'_>) -> Option<Timeouts> {
 const LIMITS: Limits =
     Limits { in_flight: 512, queue: 256, queue_wait: Duration::from_millis(500), request_body_bytes: 64 << 20 };
 
-fn limits(field: &Field<'_>) -> Option<Limits> {
+fn limits(field: &Field<'_>) -> Option<(Limits, Option<CallerLimit>)> {
     let map = field.map()?;
     let count = |text: &str| whole(IN_FLIGHT_MAX)(text).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     let at_least_one = |text: &str| match count(text)? {
@@ -291,8 +243,26 @@ fn limits(field: &Field<'_>) -> Option<Limits> {
         queue_wait: map.or("queue_wait", LIMITS.queue_wait, units::duration),
         request_body_bytes: map.or("request_body", LIMITS.request_body_bytes, bytes),
     };
+    let caller = map.get("caller");
+    let in_flight = map.get("per_caller").and_then(|f| f.parse(at_least_one));
+    if let Some(field) = caller.as_ref().filter(|_| in_flight.is_none()) {
+        field
+            .wrong("`caller` is for `per_caller`", "say how many requests one caller may have in flight, or remove it");
+    }
+    let key = caller.and_then(|f| caller_key(&f)).unwrap_or(CallerKey::Address);
     map.done();
-    Some(limits)
+    Some((limits, in_flight.map(|in_flight| CallerLimit { key, in_flight })))
+}
+
+/// `address`, or `{ header: x-api-key }`.
+fn caller_key(field: &Field<'_>) -> Option<CallerKey> {
+    if field.node().text() == Some("address") {
+        return Some(CallerKey::Address);
+    }
+    let map = field.map()?;
+    let header = map.need("header", "the field that tells callers apart, such as x-api-key");
+    map.done();
+    header.and_then(|f| f.parse(header_name)).map(CallerKey::Header)
 }
 
 fn rollback(field: &Field<'_>) -> Option<RollbackKind> {

@@ -1,3 +1,5 @@
+//! Cells counted into and read out.
+
 use super::*;
 
 fn tally(threads: usize) -> VariantTally {

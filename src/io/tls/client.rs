@@ -165,3 +165,38 @@ fn platform() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         Err(_) => Err(TlsError::NoPlatformRoots),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, sync::atomic::AtomicBool};
+
+    #[test]
+    fn a_system_without_roots_is_met_by_who_needs_them_and_asked_again() {
+        static INSTALLED: AtomicBool = AtomicBool::new(false);
+        let ask: Platform = || {
+            let installed = INSTALLED.load(std::sync::atomic::Ordering::Relaxed);
+            if installed { platform() } else { Err(TlsError::NoPlatformRoots) }
+        };
+        let tls = ClientTls::load_with(&ClientFiles::default(), Arc::default(), ask).unwrap();
+        assert_eq!(tls.config().err(), Some(TlsError::NoPlatformRoots));
+        assert_eq!(tls.config_h1().err(), Some(TlsError::NoPlatformRoots));
+        tls.look();
+        assert_eq!(tls.config().err(), Some(TlsError::NoPlatformRoots));
+        INSTALLED.store(true, std::sync::atomic::Ordering::Relaxed);
+        tls.look();
+        assert_eq!(tls.config().err(), None, "these tests need the system's package `ca-certificates`");
+        assert_eq!(tls.config_h1().unwrap().alpn_protocols, [b"http/1.1"]);
+    }
+
+    #[test]
+    fn a_ca_file_that_cannot_be_used_is_an_error_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.crt");
+        let files = ClientFiles { ca_file: Some(path.clone()), certificate: None };
+        let load = || ClientTls::load(&files, Arc::default()).err();
+        assert_eq!(load(), Some(TlsError::Missing { path: path.clone() }));
+        fs::write(&path, "nothing").unwrap();
+        assert_eq!(load(), Some(TlsError::NoCertificate { path: path.clone() }));
+    }
+}

@@ -250,3 +250,115 @@ fn roots([file]: &[Text; 1]) -> Result<Arc<RootCertStore>, TlsError> {
     }
     Ok(store.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A certificate and its key as PEM.
+    fn issue() -> (String, String) {
+        let issued = rcgen::generate_simple_self_signed(["A.test".to_owned(), "*.b.test".to_owned()]).unwrap();
+        (issued.cert.pem(), issued.signing_key.serialize_pem())
+    }
+
+    fn pair(dir: &Path) -> Pair {
+        Pair { cert_file: dir.join("tls.crt"), key_file: dir.join("tls.key") }
+    }
+
+    fn write(pair: &Pair, cert: &str, key: &str) {
+        fs::write(&pair.cert_file, cert).unwrap();
+        fs::write(&pair.key_file, key).unwrap();
+    }
+
+    #[test]
+    fn a_half_written_pair_is_waited_for_and_a_bad_one_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pair, (old, next)) = (pair(dir.path()), (issue(), issue()));
+        write(&pair, &old.0, &old.1);
+        let mut part = PairPart::of(&pair).unwrap();
+        assert_eq!(part.good.names, ["a.test", "*.b.test"]);
+        assert_eq!(part.look(), Seen::Same);
+        let first = part.good.key.clone();
+        fs::write(&pair.cert_file, &next.0).unwrap();
+        assert_eq!((part.look(), part.look()), (Seen::Doubtful, Seen::Doubtful), "the key may be on its way");
+        fs::write(&pair.key_file, &next.1).unwrap();
+        assert_eq!(part.look(), Seen::New);
+        assert!(part.good.key.cert != first.cert);
+
+        fs::write(&pair.key_file, &old.1).unwrap();
+        assert_eq!(part.look(), Seen::Doubtful);
+        let kept = part.good.key.clone();
+        let until = clock::instant() + 10 * SETTLE;
+        let told = loop {
+            match part.look() {
+                Seen::Doubtful => assert!(clock::instant() < until, "never told"),
+                other => break other,
+            }
+        };
+        assert_eq!(told, Seen::Bad(TlsError::Mismatch { cert: pair.cert_file.clone(), key: pair.key_file.clone() }));
+        assert_eq!(part.look(), Seen::Same, "told once");
+        assert!(Arc::ptr_eq(&part.good.key, &kept));
+        fs::write(&pair.key_file, &next.1).unwrap();
+        assert_eq!(part.look(), Seen::New);
+    }
+
+    #[test]
+    fn every_error_names_its_file_and_none_quotes_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pair, (cert, key)) = (pair(dir.path()), issue());
+        let secret: Vec<&str> = key.lines().filter(|line| !line.starts_with("-----")).collect();
+        let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let cut = &key[..key.len() - 30];
+        let odd = format!("-----BEGIN {}\n{key}", secret[0]);
+        let wide = key.replacen(secret[0], &format!("{}é", secret[0]), 1);
+        let not_der = cert.replacen("MII", "AAA", 1);
+        for (cert_text, key_text, path, part) in [
+            ("", key.as_str(), &pair.cert_file, "holds no certificate"),
+            (key.as_str(), cert.as_str(), &pair.cert_file, "exchanged"),
+            (&cert[..cert.len() / 2], key.as_str(), &pair.cert_file, "cut off"),
+            (not_der.as_str(), key.as_str(), &pair.cert_file, "cannot be understood"),
+            (cert.as_str(), "", &pair.key_file, "holds no private key"),
+            (cert.as_str(), encrypted.as_str(), &pair.key_file, "passphrase"),
+            (cert.as_str(), cut, &pair.key_file, "cannot be used"),
+            (cert.as_str(), odd.as_str(), &pair.key_file, "cannot be used"),
+            (cert.as_str(), wide.as_str(), &pair.key_file, "cannot be used"),
+            (cert.as_str(), issue().1.as_str(), &pair.key_file, "does not belong"),
+        ] {
+            write(&pair, cert_text, key_text);
+            let error = PairPart::of(&pair).err().expect(part);
+            let told = format!("{error} {error:?}");
+            assert!(told.contains(path.to_str().unwrap()) && told.contains(part), "{part}: {told}");
+            assert!(secret.iter().all(|line| !told.contains(&line[..20])), "{told}");
+            assert!(!format!("{:?}", read(pair.key_file.clone())).contains(&secret[0][..20]));
+        }
+        fs::remove_file(&pair.key_file).unwrap();
+        assert_eq!(PairPart::of(&pair).err(), Some(TlsError::Missing { path: pair.key_file.clone() }));
+        fs::create_dir(&pair.key_file).unwrap();
+        assert!(matches!(PairPart::of(&pair).err(), Some(TlsError::Unreadable { .. })));
+        fs::write(&pair.cert_file, "x".repeat(1024 * 1024 + 1)).unwrap();
+        assert!(PairPart::of(&pair).err().unwrap().to_string().contains("larger than"));
+    }
+
+    #[test]
+    fn an_expired_certificate_is_used_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = pair(dir.path());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2001, 9, 9);
+        params.not_before = rcgen::date_time_ymd(2001, 9, 1);
+        write(&pair, &params.self_signed(&key).unwrap().pem(), &key.serialize_pem());
+        assert_eq!(PairPart::of(&pair).unwrap().good.expires_s, 999_993_600);
+    }
+
+    #[test]
+    fn one_bad_certificate_refuses_a_file_of_roots() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.crt");
+        fs::write(&path, issue().0 + &issue().0).unwrap();
+        assert_eq!(RootsPart::of(&path).unwrap().good.len(), 2);
+        fs::write(&path, issue().0 + &issue().0.replacen("MII", "AAA", 1)).unwrap();
+        assert!(matches!(RootsPart::of(&path).err(), Some(TlsError::BadCertificate { .. })));
+    }
+}

@@ -132,3 +132,17 @@ impl Parts {
         self.pairs.iter().map(|pair| pair.good.expires_s).min().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_without_its_files_is_refused() {
+        let load = |files: &ServerFiles| ServerTls::load(files, Arc::default()).err();
+        assert_eq!(load(&ServerFiles::default()), Some(TlsError::NoPair));
+        let pair = super::super::Pair { cert_file: "a".into(), key_file: "b".into() };
+        let files = ServerFiles { certificates: vec![pair], client_ca_file: None, client_auth: ClientAuth::Required };
+        assert_eq!(load(&files), Some(TlsError::NoClientCa));
+    }
+}
