@@ -24,6 +24,15 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     text.split(&fence).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
 }
 
+/// The README names its ports, so port 0 will not do, and they must stay free between two starts: these lie below those that
+/// the system hands out by itself.
+fn free_ports() -> [SocketAddr; 2] {
+    let start = 10_000 + u16::try_from(std::process::id() % 2_000).unwrap() * 10;
+    let addresses = (start..32_000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
+    [(); 2].map(|()| free.next().expect("a free port"))
+}
+
 /// A shell in a directory where somebody has just built Coalmine, with ports of its own instead of the README's.
 struct Terminal {
     home: tempfile::TempDir,
@@ -38,9 +47,7 @@ impl Terminal {
         fs::create_dir_all(home.path().join("target/release")).unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_coalmine"), home.path().join("target/release/coalmine"))
             .unwrap();
-        // The README names ports: free ones are found for it, both at once so that they differ.
-        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [data, admin] = [0, 1].map(|i: usize| free[i].local_addr().unwrap());
+        let [data, admin] = free_ports();
         let ports = vec![
             ("127.0.0.1:8080", data),
             ("127.0.0.1:9090", admin),
