@@ -31,6 +31,10 @@ pub(super) enum Fault {
     Broken(u64),
 }
 
+/// How long an answer takes at least, as that of a real model does. Without it the latency that is compared would be little more
+/// than what the machine's other processes do to this one, and that changes from second to second.
+const WORK: Duration = Duration::from_millis(2);
+
 struct Served {
     version: String,
     model: Model,
@@ -64,11 +68,11 @@ pub(super) async fn serve(version: &str, model: Model, fault: Fault) -> anyhow::
 async fn infer(State(served): State<Arc<Served>>, Json(request): Json<Request>) -> Response {
     let number = served.requests.fetch_add(1, Relaxed) + 1;
     match served.fault {
-        Fault::Slow(more) => sleep(more).await,
+        Fault::Slow(more) => sleep(WORK + more).await,
         Fault::Broken(every) if number.is_multiple_of(every) => {
             return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": "out of memory" }))).into_response();
         }
-        Fault::None | Fault::Broken(_) => {}
+        Fault::None | Fault::Broken(_) => sleep(WORK).await,
     }
     let pixels = request.inputs.first().and_then(|input| <[f32; PIXELS]>::try_from(input.data.as_slice()).ok());
     let Some(pixels) = pixels else {
