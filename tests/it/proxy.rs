@@ -171,7 +171,7 @@ fn a_backend_that_does_not_answer_is_given_up_in_time() {
         None
     });
     let stable = Backend::always(200, "{}");
-    let limits = "    timeouts: { first_byte: 100ms }\n";
+    let limits = "    timeouts: { first_byte: 1s }\n";
     let stage = Stage::new(stable.address, silent.address, 100, limits);
     let answer = stage.caller().infer();
     assert!(answer.status == 504 && answer.body.contains("timeouts"), "{answer:?}");
