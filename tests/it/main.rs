@@ -20,6 +20,7 @@ mod git;
 mod mlserver;
 mod people;
 mod proxy;
+mod raw;
 mod readme;
 mod reload;
 mod repo;
