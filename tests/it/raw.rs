@@ -3,12 +3,18 @@
 
 mod caller;
 mod chunks;
+mod ending;
+mod files;
 mod framing;
 mod heads;
 mod hostile;
 mod hosts;
+mod memory;
 mod parse;
+mod process;
 mod recorder;
+mod sending;
+mod shares;
 mod sizes;
 mod table;
 mod waits;

@@ -68,6 +68,7 @@ fn lengths() -> Vec<Case> {
 }
 
 /// Encodings other than exactly `chunked`; what follows would be a request to whoever does not know them.
+#[allow(clippy::too_many_lines, reason = "a table is read line by line")]
 fn encodings() -> Vec<Case> {
     let body = format!("0\r\n\r\n{SMUGGLED}");
     let of = |lines: &str| post(lines, &body);

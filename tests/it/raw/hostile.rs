@@ -31,6 +31,7 @@ const SECRET: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
 
 /// Every case: its name, what the backend writes, whether it closes then, what the caller gets. A backend that could have
 /// written more than the answer is not asked again on that connection.
+#[allow(clippy::too_many_lines, reason = "a table is read line by line")]
 fn cases() -> Vec<(&'static str, String, bool, Gets)> {
     let of = |head: &str, rest: &str| format!("HTTP/1.1 200 OK\r\n{head}\r\n{rest}");
     vec![

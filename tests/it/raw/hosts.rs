@@ -210,3 +210,20 @@ fn path_and_query_reach_the_backend_byte_for_byte() {
     let odd = "/v2/models/digits/%2e%2e/%00/a//b/./../;c=d/~!$&'()*+,=:@?x=%41&y=%zz&&=?/";
     assert_eq!(sent_on(&format!("GET {odd} HTTP/1.1\r\nhost: a\r\n\r\n")).target, odd);
 }
+
+#[test]
+fn a_caller_that_waits_to_be_told_to_continue_is_told() {
+    let backend = Recorder::echo();
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let mut raw = Raw::sent(stage.app.data, post("expect: 100-continue\r\ncontent-length: 3\r\n", ""));
+    raw.until("HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+    raw.send("abc");
+    assert_eq!(raw.answer(false).map(|answer| answer.status), Ok(200));
+    let seen = backend.seen();
+    assert_eq!((seen.requests.len(), seen.requests[0].all("expect").len()), (1, 0));
+    // One that would be refused anyway is not told to send its body.
+    let mut raw = Raw::sent(stage.app.data, post("expect: 100-continue\r\ncontent-length: 99999999999\r\n", ""));
+    raw.until("\r\n\r\n").unwrap();
+    assert_eq!(raw.answer(false).map(|answer| answer.status), Ok(413));
+    stage.stop();
+}
