@@ -28,8 +28,6 @@ use tokio::{
 pub const IDLE_MAX: usize = 256;
 /// Largest head of an answer.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Most fields in the head of an answer.
-const FIELDS_MAX: usize = 128;
 /// What one answer over HTTP/2 may have on its way to us.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// ... and all of a connection together: callers that read slowly hold up the others only once there are this many of them.
@@ -209,8 +207,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let handshake =
-        http1::Builder::new().max_headers(FIELDS_MAX).max_header_size(HEAD_BYTES_MAX).handshake(TokioIo::new(socket));
+    let handshake = http1::Builder::new().max_header_size(HEAD_BYTES_MAX).handshake(TokioIo::new(socket));
     let (sender, connection) = handshake.await?;
     // Ends when the sender is dropped or the backend closes; what went wrong reaches the request that was under way.
     spawn_local(connection.with_upgrades());

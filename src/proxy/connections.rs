@@ -50,8 +50,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Largest head of a request; a larger one is answered with 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Most fields in the head of a request.
-const FIELDS_MAX: usize = 128;
 /// Bytes that a connection reads ahead of what is passed on.
 const READ_BYTES_MAX: usize = 128 * 1024;
 /// Requests on one HTTP/2 connection at a time.
@@ -248,7 +246,6 @@ impl Connection {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(thread.settings.header_read)
-            .max_headers(FIELDS_MAX)
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(READ_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)

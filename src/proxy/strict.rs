@@ -63,8 +63,8 @@ pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'stati
     Ok(Head { authority, upgrade })
 }
 
-/// What the caller wants to change to. Not to HTTP/2, which is spoken here from the first byte or not at all; and not behind a body, whose
-/// end and the new protocol's beginning two parsers might see in different places.
+/// What the caller wants to change to. Not to HTTP/2 or TLS, which are spoken here from the first byte or not at all; and not
+/// behind a body, whose end and the new protocol's beginning two parsers might see in different places.
 fn upgrade<B: Body>(request: &Request<B>) -> Option<HeaderValue> {
     let headers = request.headers();
     let mut wanted = headers.get_all(header::UPGRADE).iter();
@@ -72,9 +72,10 @@ fn upgrade<B: Body>(request: &Request<B>) -> Option<HeaderValue> {
     let mut tokens =
         headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let said = tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let http2 = protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2");
+    let name = protocol.as_bytes().to_ascii_lowercase();
+    let ours = [&b"h2"[..], b"http", b"tls"].iter().any(|ours| name.starts_with(ours));
     let alone = request.body().is_end_stream() && request.version() == Version::HTTP_11;
-    (said && alone && !http2).then(|| protocol.clone())
+    (said && alone && !ours).then(|| protocol.clone())
 }
 
 /// One length, said once: `Content-Length` or exactly `Transfer-Encoding: chunked`.

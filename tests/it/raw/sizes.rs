@@ -18,7 +18,7 @@ fn cases() -> Vec<Case> {
         case(
             "a target of 70 KB",
             format!("GET {PATH}/{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(70_000)),
-            Refused(414),
+            Refused(431),
         ),
         case(
             "a target of a megabyte",
