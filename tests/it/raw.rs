@@ -10,6 +10,7 @@ mod heads;
 mod hostile;
 mod hosts;
 mod memory;
+mod mutate;
 mod parse;
 mod process;
 mod recorder;
