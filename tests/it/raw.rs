@@ -11,6 +11,7 @@ mod hostile;
 mod hosts;
 mod memory;
 mod mutate;
+mod once;
 mod parse;
 mod process;
 mod recorder;
