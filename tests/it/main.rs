@@ -16,6 +16,7 @@ mod chart;
 mod config;
 mod demo;
 mod directory;
+mod fuzz;
 mod git;
 mod mlserver;
 mod people;
