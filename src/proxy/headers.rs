@@ -124,13 +124,15 @@ impl HeaderPolicy {
 
 /// Appends to a list field: one field with all of it, in order.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
-    let before: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let all = match before.as_slice() {
-        [] => Ok(value.clone()),
-        before => HeaderValue::from_bytes(&[&before.join(&b", "[..])[..], b", ", value.as_bytes()].concat()),
-    };
-    if let Ok(all) = all {
-        headers.insert(name, all);
+    match headers.entry(name) {
+        Entry::Vacant(entry) => drop(entry.insert(value.clone())),
+        Entry::Occupied(mut entry) => {
+            let before: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
+            let all = [&before.join(&b", "[..])[..], b", ", value.as_bytes()].concat();
+            if let Ok(all) = HeaderValue::from_bytes(&all) {
+                entry.insert(all);
+            }
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Thread {
         let Some((position, route)) = found else {
             return self.refuse(Refusal::NoRoute, Error::NO_ROUTE, grpc);
         };
-        let origin = self.settings.headers.origin(request.headers(), caller);
+        let origin = || self.settings.headers.origin(request.headers(), caller);
         let Ok(_caller_place) = self.callers.enter(route, request.headers(), origin) else {
             return self.refuse(Refusal::CallerLimit, Error::CALLER_LIMIT, grpc);
         };
