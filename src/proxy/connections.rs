@@ -3,6 +3,7 @@
 use super::{
     ProxySettings,
     admission::{Callers, Gates},
+    body::ResponseBody,
     flow::Flow,
     headers::Caller,
     thread::Thread,
@@ -66,6 +67,8 @@ const FAULTS_MAX: usize = 256;
 /// A silent HTTP/2 caller is asked so often whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_LIMIT: Duration = Duration::from_secs(20);
+/// Once it was told that we close, an HTTP/2 caller without streams may take so long to say that it has heard.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Everything a data thread is given.
 #[derive(Debug)]
@@ -270,7 +273,15 @@ impl Connection {
         let (thread, caller, closing) = (self.thread.clone(), self.caller.clone(), self.closing.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let (thread, caller, closing) = (thread.clone(), caller.clone(), closing.clone());
-            async move { Ok::<_, Infallible>(thread.serve(request, &caller, &closing).await) }
+            async move {
+                let response = thread.serve(request, &caller, &closing).await;
+                if let (ResponseBody::Whole(Some(_)), Some(flow)) = (response.body(), Flow::current()) {
+                    // It leaves in one piece, if its caller lets it.
+                    flow.handed(Instant::now());
+                    thread.flows.watch(&flow);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http2::Builder::new(Streams(used.clone()))
             .timer(TokioTimer::new())
@@ -285,12 +296,20 @@ impl Connection {
             .keep_alive_timeout(PING_LIMIT)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let mut ending = pin!(ending(self.closing.clone(), used, self.thread.settings.http2_idle));
+        let mut ending = pin!(ending(self.closing.clone(), used.clone(), self.thread.settings.http2_idle));
+        let mut last_words = pin!(async {
+            sleep(LAST_WORDS).await;
+            used.unused_for(LAST_WORDS).await;
+        });
         let mut told = false;
         poll_fn(|cx| {
             if !told && ending.as_mut().poll(cx).is_ready() {
                 told = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            // A silent caller must not hold the exit.
+            if told && last_words.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
             }
             let polled = connection.as_mut().poll(cx).map(drop);
             match gather.poll_send(cx) {
@@ -305,19 +324,9 @@ impl Connection {
 
 /// When an HTTP/2 connection is to end: all connections do, or nobody has used it for `idle`.
 async fn ending(mut closing: Closing, used: Rc<Used>, idle: Duration) {
-    let unused = async {
-        loop {
-            let now = Instant::now();
-            match used.since.get() {
-                Some(since) if since + idle <= now => return,
-                Some(since) => sleep_until(since + idle).await,
-                None => sleep_until(now + idle).await,
-            }
-        }
-    };
     tokio::select! {
         _ = closing.wait_for(|closing| *closing) => {}
-        () = unused => {}
+        () = used.unused_for(idle) => {}
     }
 }
 
@@ -339,6 +348,18 @@ impl Used {
     fn begin(&self) {
         self.active.set(self.active.get() + 1);
         self.since.set(None);
+    }
+
+    /// Returns once there has been none for so long.
+    async fn unused_for(&self, idle: Duration) {
+        loop {
+            let now = Instant::now();
+            match self.since.get() {
+                Some(since) if since + idle <= now => return,
+                Some(since) => sleep_until(since + idle).await,
+                None => sleep_until(now + idle).await,
+            }
+        }
     }
 
     fn end(&self) {

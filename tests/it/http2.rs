@@ -192,6 +192,37 @@ async fn a_hundred_streams_share_one_connection_to_the_backend() {
 }
 
 #[tokio::test]
+async fn streams_in_flight_are_finished_when_it_drains() {
+    let backend = H2Backend::new();
+    let stage = Stage::one(&backend.url(), "", "");
+    let caller = H2Caller::new(stage.data()).await;
+    let slow = caller.start(request("GET", "/slow"), None, None).await.0;
+    let events = caller.start(request("GET", "/events"), None, None).await.0;
+    until("both to arrive", || (backend.look(|seen| seen.requests.len()) == 2).then_some(())).await;
+    let mut silent = TcpStream::connect(stage.data()).unwrap();
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let _nothing = TcpStream::connect(stage.data()).unwrap();
+    until("all to be accepted", || (stage.count(&["coalmine_connections_open"]) == 3).then_some(())).await;
+    stage.app.drain();
+    // After the GOAWAY no stream can be opened.
+    let mut send = caller.send.clone();
+    let closed = async {
+        while let Ok(ready) = send.ready().await {
+            send = ready;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("a GOAWAY");
+    backend.go();
+    assert_eq!(whole(slow).await.unwrap().body, b"late");
+    assert_eq!(whole(events).await.unwrap().body, b"data: one\n\ndata: two\n\n");
+    let begin = Instant::now();
+    caller.ended.await.unwrap().expect("a polite end");
+    stop(stage).await;
+    assert!(begin.elapsed() < Duration::from_secs(6), "silent connections held the exit for {:?}", begin.elapsed());
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_politely() {
     let backend = H2Backend::new();
     let stage = Stage::one(&backend.url(), "", "connections: { http2_idle: 300ms }\n");
@@ -237,6 +268,32 @@ async fn a_reset_goes_through_and_tells_whose_doing_it_was() {
     assert_eq!(caller.get("/200").await.unwrap().head.status, StatusCode::OK, "the connection lives on");
     assert_eq!(backend.look(|seen| seen.connections), 1);
     stop(stage).await;
+}
+
+/// A caller whose windows stay closed, for a long answer, for a short one and for one of our own.
+#[tokio::test]
+async fn a_caller_that_takes_nothing_is_cut_and_counted() {
+    let (backend, plain) = (H2Backend::new(), http1());
+    for (url, paths) in
+        [(backend.url(), ["/big", "/echo"]), (format!("http://{}", plain.address), ["/chunks", "/sized"])]
+    {
+        let stage = Stage::one(&url, "", "connections: { write_stall: 500ms }\n");
+        let stream = tokio::net::TcpStream::connect(stage.data()).await.unwrap();
+        let caller = H2Caller::over(stream, 0).await;
+        let own = Request::builder().uri("http://a/").header("host", "a").header("host", "b").body(()).unwrap();
+        let mut cut = Vec::new();
+        for request in [request("POST", paths[0]), request("POST", paths[1]), own] {
+            cut.push(caller.start(request, Some(b"hello"), None).await.0);
+        }
+        for response in cut {
+            let error = whole(response).await.unwrap_err();
+            assert!(error.is_reset(), "{error}");
+        }
+        until("the count", || (stage.count(&["coalmine_callers_cut_total"]) == 3).then_some(())).await;
+        until("the places to be free", || (stage.count(&["coalmine_in_flight{"]) == 0).then_some(())).await;
+        assert_eq!(stage.outcome("v1", "backend_reset"), 0);
+        stop(stage).await;
+    }
 }
 
 /// What a program of the system prints.

@@ -19,6 +19,7 @@ mod directory;
 mod git;
 mod h2peer;
 mod http2;
+mod http2_floods;
 mod mlserver;
 mod people;
 mod proxy;
