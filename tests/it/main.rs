@@ -12,6 +12,7 @@
 
 mod admin;
 mod backend;
+mod certs;
 mod chart;
 mod config;
 mod demo;
@@ -37,5 +38,6 @@ mod stage;
 mod support;
 mod tidy;
 mod tls;
+mod tls_traffic;
 mod tunnel;
 mod vectors;
