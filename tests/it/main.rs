@@ -10,6 +10,7 @@
     reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files, print, and tell a story from top to bottom"
 )]
 
+mod addresses;
 mod admin;
 mod backend;
 mod backends;
