@@ -2,7 +2,11 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help check deny lint-chart real test test-chart demo bench fmt
+.PHONY: help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz fmt
+# Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
+BENCH_SECONDS ?= 4
+BENCH_ROUNDS ?= 5
+WORK ?=
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +40,18 @@ bench: ## CPU per request beside nginx, and the cost of the judge
 	benches/peers/setup.sh
 	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers
 	$(CARGO) bench --locked --bench judge
+
+bench-peers: ## beside nginx, HAProxy, Envoy and Pingora; writes benches/RESULTS.md
+	benches/peers/setup.sh all
+	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers -- all 1 1 $(WORK)
+	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers -- all $(BENCH_SECONDS) $(BENCH_ROUNDS) $(or $(WORK),write)
+
+instructions: ## user instructions per small request by callgrind, against a budget
+	command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; }
+	$(CARGO) bench --locked --bench instructions
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
+	fuzz/run.sh
 
 demo: ## a good model promoted and a bad one rolled back, in about half a minute
 	$(CARGO) run --release --locked -- demo

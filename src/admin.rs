@@ -240,6 +240,6 @@ async fn label(State(admin): Shared, ConnectInfo(peer): Peer, headers: HeaderMap
             (result, help) => json!({ "result": result, "error": help }),
         })
         .collect();
-    door.keep(&admin.meters);
+    door.keep();
     Json(json!({ "results": results })).into_response()
 }

@@ -71,14 +71,14 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
         bail!("no routes: say where the routes file is, with --routes PATH or `routes:` in the settings file");
     };
     let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let meters = Arc::new(Meters::default());
     let store = match &settings.state_dir {
-        Some(dir) => Store::open_dir(dir)?,
+        Some(dir) => Store::open_dir(dir, meters.clone())?,
         None => Store::memory(),
     };
     let key = ticket_key(settings.ticket_key_file.as_deref())?;
     let tokens = tokens(settings)?;
     let live = Arc::new(ArcSwap::from_pointee(Live::default()));
-    let meters = Arc::new(Meters::default());
     let tls = Tls::load(settings, &meters)?;
     let (drain, draining) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
@@ -270,12 +270,22 @@ fn spawn(
 fn proxy_settings(settings: &Settings, tls: &Tls) -> ProxySettings {
     let (connections, headers) = (settings.connections, settings.headers);
     let few = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let connections_max = connections.max.min(listener::connections_allowed());
+    if connections_max < connections.max {
+        let help = "raise the limit of open files (ulimit -n) to twice the connections and 48 more";
+        tracing::warn!(
+            wanted = connections.max,
+            allowed = connections_max,
+            help,
+            "fewer connections than the settings say"
+        );
+    }
     ProxySettings {
         header_read: connections.header_read,
         handshake: tls.server.as_ref().map_or(Duration::ZERO, |(_, limit)| *limit),
         http2_idle: connections.http2_idle,
         write_stall: connections.write_stall,
-        connections_max: connections.max,
+        connections_max,
         tunnels_max: connections.tunnels,
         shadows_max: few(connections.shadows),
         backend_idle: connections.backend_idle,

@@ -55,6 +55,7 @@ mod strict;
 mod thread;
 mod tunnel;
 mod upload;
+mod used;
 
 pub use admission::{Callers, Gates};
 pub use connections::DataThread;

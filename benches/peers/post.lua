@@ -1,23 +1,24 @@
--- A small JSON post; counts answers, those of the canary, and bad ones.
-local threads = {}
+-- JSON posts; `wrk ... URL -- BYTES` makes them so large. Small ones name 5,000 users in turn: a sticky split needs keys.
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
-wrk.body = '{"id":"' .. string.rep("x", 200) .. '","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}'
+local requests, at = {}, 0
 
-function setup(thread) table.insert(threads, thread) end
+function init(args)
+  local bytes = tonumber(args[1] or 0)
+  local body = '{"id":"%s","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}'
+  wrk.body = body:format(string.rep("x", math.max(200, bytes - #body + 2)))
+  for user = 1, bytes > 0 and 1 or 5000 do
+    if bytes == 0 then wrk.headers["x-user"] = "u" .. user end
+    requests[user] = wrk.format()
+  end
+end
 
-function init() total, canary, bad = 0, 0, 0 end
-
-function response(status, headers)
-  total = total + 1
-  if (headers["x-model"] or headers["X-Model"]) == "canary" then canary = canary + 1 end
-  if status ~= 200 then bad = bad + 1 end
+function request()
+  at = at % #requests + 1
+  return requests[at]
 end
 
 function done(summary)
-  local sums = { 0, 0, summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout }
-  for _, thread in ipairs(threads) do
-    sums = { sums[1] + thread:get("total"), sums[2] + thread:get("canary"), sums[3] + thread:get("bad") }
-  end
-  print("counts " .. table.concat(sums, " "))
+  local e = summary.errors
+  print("counts " .. summary.requests .. " " .. e.connect + e.read + e.write + e.status + e.timeout)
 end

@@ -6,6 +6,10 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,6 +21,17 @@ use tokio::{
 
 /// Connections that may wait for `accept`.
 const BACKLOG: i32 = 4096;
+
+/// Descriptors that are kept for everything but callers and backends: listeners, probes, state, Git.
+const DESCRIPTORS_RESERVED: u64 = 48;
+
+/// How many callers the descriptors allow, each with a connection to a backend: the system's limit is first raised as far as it
+/// goes. So accepting never takes the last ones away from probes and commits.
+#[must_use]
+pub fn connections_allowed() -> u64 {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    (limit.saturating_sub(DESCRIPTORS_RESERVED) / 2).max(1)
+}
 
 /// Binds a listening socket that is ready for a runtime. With `reuse_port` several threads may each bind one of their own, and the
 /// kernel spreads connections over them.
@@ -44,13 +59,21 @@ pub struct Guarded {
     waiting: Option<Pin<Box<Sleep>>>,
     /// Looked at by [`Self::begins_with`], and still to be read.
     seen: Vec<u8>,
+    /// Whether a write waits, for whoever has lent the stream away.
+    unsent: Arc<AtomicBool>,
 }
 
 impl Guarded {
     /// Guards `stream`.
     #[must_use]
     pub fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None, seen: Vec::new() }
+        Self { stream, limit, waiting: None, seen: Vec::new(), unsent: Arc::default() }
+    }
+
+    /// Whether a write waits for the caller, as it stands whenever this is looked at.
+    #[must_use]
+    pub fn unsent(&self) -> Arc<AtomicBool> {
+        self.unsent.clone()
     }
 
     /// Whether the caller's first bytes are these; waits until that is sure. They stay to be read.
@@ -71,9 +94,12 @@ impl Guarded {
     /// Passes on what a write said, and turns too long a wait into an error.
     fn guard<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.unsent.store(false, Relaxed);
+            }
             return written;
         }
+        self.unsent.store(true, Relaxed);
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(waiting.as_mut().poll(cx));

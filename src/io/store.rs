@@ -1,5 +1,6 @@
 //! What must outlive the process: small named documents, each replaced as a whole or not at all.
 
+use super::meters::Meters;
 use std::{
     collections::BTreeMap,
     fs,
@@ -32,7 +33,13 @@ pub enum StoreError {
 
 /// A place for documents. Clones share it.
 #[derive(Clone, Debug)]
-pub enum Store {
+pub struct Store {
+    place: Place,
+    meters: Arc<Meters>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
     /// One file per document in this directory.
     Dir(Arc<Path>),
     /// Nothing outlives the process.
@@ -40,22 +47,27 @@ pub enum Store {
 }
 
 impl Store {
-    /// A store in `dir`, which is made if it is not there.
+    /// A store in `dir`, which is made if it is not there. A full disk is told and stops nobody: it may be emptied later.
     ///
     /// # Errors
-    /// [`StoreError::Files`] if it cannot be made or written to.
-    pub fn open_dir(dir: &Path) -> Result<Self, StoreError> {
+    /// [`StoreError::Files`] if it cannot be made, or written to for another reason.
+    pub fn open_dir(dir: &Path, meters: Arc<Meters>) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(|source| files(&dir.display().to_string(), source))?;
-        let store = Self::Dir(dir.into());
+        let store = Self { place: Place::Dir(dir.into()), meters };
         // Found out now, not when the first rollback must be remembered.
-        store.put("probe", b"writable")?;
-        Ok(store)
+        match store.put("probe", b"writable") {
+            Err(StoreError::Files { source, .. }) if is_full(&source) => {
+                tracing::error!(%source, dir = %dir.display(), "no space for state: a restart would forget what was rejected");
+                Ok(store)
+            }
+            probed => probed.map(|()| store),
+        }
     }
 
     /// A store that ends with the process.
     #[must_use]
     pub fn memory() -> Self {
-        Self::Memory(Arc::default())
+        Self { place: Place::Memory(Arc::default()), meters: Arc::default() }
     }
 
     /// The document called `name`, if it was ever written.
@@ -64,13 +76,13 @@ impl Store {
     /// [`StoreError`] says what stood in the way.
     pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         check(name)?;
-        match self {
-            Self::Dir(dir) => match fs::read(file(dir, name)) {
+        match &self.place {
+            Place::Dir(dir) => match fs::read(file(dir, name)) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(source) => Err(files(name, source)),
             },
-            Self::Memory(map) => Ok(map.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()),
+            Place::Memory(map) => Ok(map.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()),
         }
     }
 
@@ -83,9 +95,9 @@ impl Store {
         if bytes.len() > DOCUMENT_BYTES_MAX {
             return Err(StoreError::TooLarge(name.to_owned()));
         }
-        match self {
-            Self::Dir(dir) => replace(dir, name, bytes).map_err(|source| files(name, source)),
-            Self::Memory(map) => {
+        match &self.place {
+            Place::Dir(dir) => self.counted(name, replace(dir, name, bytes)),
+            Place::Memory(map) => {
                 map.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), bytes.to_vec());
                 Ok(())
             }
@@ -101,18 +113,31 @@ impl Store {
     /// [`StoreError`] says what stood in the way.
     pub fn append(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check(name)?;
-        match self {
-            Self::Dir(dir) => {
+        match &self.place {
+            Place::Dir(dir) => {
                 let open = fs::OpenOptions::new().append(true).create(true).open(file(dir, name));
-                open.and_then(|mut log| log.write_all(bytes)).map_err(|source| files(name, source))
+                self.counted(name, open.and_then(|mut log| log.write_all(bytes)))
             }
-            Self::Memory(map) => {
+            Place::Memory(map) => {
                 let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
                 map.entry(name.to_owned()).or_default().extend_from_slice(bytes);
                 Ok(())
             }
         }
     }
+}
+
+impl Store {
+    fn counted(&self, name: &str, written: std::io::Result<()>) -> Result<(), StoreError> {
+        written.map_err(|source| {
+            self.meters.store_failures.up();
+            files(name, source)
+        })
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 fn files(name: &str, source: std::io::Error) -> StoreError {
@@ -149,11 +174,11 @@ mod tests {
     #[test]
     fn what_was_put_is_there_after_opening_again() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open_dir(&dir.path().join("state")).unwrap();
+        let store = Store::open_dir(&dir.path().join("state"), Arc::default()).unwrap();
         assert_eq!(store.get("releases").unwrap(), None);
         store.put("releases", b"one").unwrap();
         store.put("releases", b"two").unwrap();
-        let again = Store::open_dir(&dir.path().join("state")).unwrap();
+        let again = Store::open_dir(&dir.path().join("state"), Arc::default()).unwrap();
         assert_eq!(again.get("releases").unwrap().as_deref(), Some(&b"two"[..]));
         for store in [again, Store::memory()] {
             store.append("log", b"a").unwrap();
@@ -180,7 +205,7 @@ mod tests {
     fn a_place_that_cannot_be_written_is_found_at_once() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("state"), "a file").unwrap();
-        let error = Store::open_dir(&dir.path().join("state")).unwrap_err();
+        let error = Store::open_dir(&dir.path().join("state"), Arc::default()).unwrap_err();
         assert!(error.to_string().contains("is it writable"), "{error}");
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     io::{clock, pool::Sender},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use hyper::{
     body::{Body as _, Incoming},
     upgrade::{self, OnUpgrade},
@@ -130,6 +130,8 @@ impl Exchange<'_> {
         let Ready { mut head, body, variant, in_use, told, .. } = ready;
         let protocol = head.headers.get(header::UPGRADE).cloned();
         strict::remove_hop_by_hop(&mut head.headers);
+        // What goes on is our own message, whatever version the backend speaks.
+        head.version = Version::HTTP_11;
         self.expose(&mut head.headers, variant, &told);
         observation.first_byte();
         observation.status(head.status);

@@ -7,6 +7,7 @@ use super::{
     flow::Flow,
     headers::Caller,
     thread::Thread,
+    used::{Held, Streams, Used, ending},
 };
 use crate::{
     core::{snapshot::Live, ticket::TicketKey},
@@ -22,7 +23,6 @@ use arc_swap::ArcSwap;
 use http::Request;
 use hyper::{
     body::Incoming,
-    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -30,11 +30,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     cell::Cell,
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::{Future as _, poll_fn},
     net::SocketAddr,
     pin::pin,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::Poll,
 };
 use tokio::{
@@ -51,8 +54,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Largest head of a request; a larger one is answered with 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long a head that is not complete may hold a connection that is to end.
+const HALF_A_HEAD: Duration = Duration::from_secs(1);
+/// What a caller is told past the most connections; under TLS there is nobody to tell before a handshake.
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// Bytes that a connection reads ahead of what is passed on.
-const READ_BYTES_MAX: usize = 128 * 1024;
+const READ_BYTES_MAX: usize = HEAD_BYTES_MAX;
 /// Requests on one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 256;
 /// What one request body over HTTP/2 may have on its way to us, and all of a connection together.
@@ -179,6 +187,10 @@ fn admit(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, tls: Option<&
     let meters = &thread.meters;
     if meters.connections_open.get() >= thread.settings.connections_max {
         meters.connections_refused.up();
+        if tls.is_none() {
+            // A fresh socket takes so little at once, and nobody is waited for.
+            let _ = stream.try_write(BUSY);
+        }
         return;
     }
     meters.connections_accepted.up();
@@ -217,13 +229,17 @@ impl Connection {
         };
         match begins {
             Ok(Ok(true)) => Box::pin(self.http2(Gather::new(stream))).await,
-            Ok(Ok(false)) => self.http1(stream).await,
+            Ok(Ok(false)) => {
+                let unsent = stream.unsent();
+                self.http1(stream, &unsent).await;
+            }
             // It broke, or said nothing in time.
             Ok(Err(_)) | Err(_) => {}
         }
     }
 
     async fn tls(&mut self, stream: Guarded, tls: &ServerTls) {
+        let unsent = stream.unsent();
         let gather = Gather::new(stream);
         let handshake = timeout(self.thread.settings.handshake, tls.acceptor().accept(gather.clone()));
         let shaken = tokio::select! {
@@ -237,14 +253,19 @@ impl Connection {
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.http2_over(stream, gather).await;
         } else {
-            self.http1(stream).await;
+            self.http1(stream, &unsent).await;
         }
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S) {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S, unsent: &AtomicBool) {
         let (thread, caller, closing) = (&self.thread, &self.caller, &self.closing);
-        let service = service_fn(|request: Request<Incoming>| async move {
-            Ok::<_, Infallible>(thread.serve(request, caller, closing).await)
+        let used = Rc::new(Used::default());
+        let service = service_fn(|request: Request<Incoming>| {
+            let one = used.one();
+            async move {
+                let answer = thread.serve(request, caller, closing).await;
+                Ok::<_, Infallible>(answer.map(|body| Held { body, _one: one }))
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -259,7 +280,16 @@ impl Connection {
             _ = connection.as_mut() => return,
             _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
         }
-        let _ = connection.await;
+        // What is being answered is finished; half a head is not waited for.
+        loop {
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = sleep(HALF_A_HEAD) => {}
+            }
+            if used.active.get() == 0 && !unsent.load(Relaxed) {
+                return;
+            }
+        }
     }
 
     async fn http2(&mut self, gather: Gather<Guarded>) {
@@ -319,68 +349,5 @@ impl Connection {
             }
         })
         .await;
-    }
-}
-
-/// When an HTTP/2 connection is to end: all connections do, or nobody has used it for `idle`.
-async fn ending(mut closing: Closing, used: Rc<Used>, idle: Duration) {
-    tokio::select! {
-        _ = closing.wait_for(|closing| *closing) => {}
-        () = used.unused_for(idle) => {}
-    }
-}
-
-/// The streams of an HTTP/2 connection.
-#[derive(Debug)]
-struct Used {
-    active: Cell<u32>,
-    /// Since when there has been none.
-    since: Cell<Option<Instant>>,
-}
-
-impl Default for Used {
-    fn default() -> Self {
-        Self { active: Cell::default(), since: Cell::new(Some(Instant::now())) }
-    }
-}
-
-impl Used {
-    fn begin(&self) {
-        self.active.set(self.active.get() + 1);
-        self.since.set(None);
-    }
-
-    /// Returns once there has been none for so long.
-    async fn unused_for(&self, idle: Duration) {
-        loop {
-            let now = Instant::now();
-            match self.since.get() {
-                Some(since) if since + idle <= now => return,
-                Some(since) => sleep_until(since + idle).await,
-                None => sleep_until(now + idle).await,
-            }
-        }
-    }
-
-    fn end(&self) {
-        self.active.set(self.active.get() - 1);
-        if self.active.get() == 0 {
-            self.since.set(Some(Instant::now()));
-        }
-    }
-}
-
-/// Runs the streams of an HTTP/2 connection, each with its own flow.
-#[derive(Clone)]
-struct Streams(Rc<Used>);
-
-impl<F: Future + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        let used = self.0.clone();
-        used.begin();
-        spawn_local(async move {
-            Rc::new(Flow::default()).run(stream).await;
-            used.end();
-        });
     }
 }

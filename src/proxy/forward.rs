@@ -181,10 +181,11 @@ impl Attempt<'_> {
         let answered = {
             let mut answer = pin!(sender.send(request));
             loop {
-                let limit = self.head_limit(begin);
-                match timeout_at(limit, answer.as_mut()).await {
+                // Looked at again while the body is on its way: the caller may begin to keep us waiting, or stop.
+                let look = self.head_limit(begin).min(Instant::now() + self.timeouts.idle);
+                match timeout_at(look, answer.as_mut()).await {
                     Ok(answered) => break answered,
-                    Err(_) if limit < self.head_limit(begin) => {}
+                    Err(_) if Instant::now() < self.head_limit(begin) => {}
                     Err(_) => return Err(Failed::new(self.late())),
                 }
             }

@@ -208,9 +208,16 @@ fn client_fault(error: &hyper::Error) -> Error {
 
 /// Whether an HTTP/2 stream, or the connection under a body, was broken off.
 fn is_reset(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind;
+    let broken = |error: &std::io::Error| {
+        let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        kinds.contains(&error.kind()) || matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::TimedOut)
+    };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        if cause.is::<std::io::Error>() || cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_reset) {
+        if cause.downcast_ref::<std::io::Error>().is_some_and(broken)
+            || cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_reset)
+        {
             return true;
         }
         source = cause.source();

@@ -19,6 +19,7 @@ mod chart;
 mod config;
 mod demo;
 mod directory;
+mod fuzz;
 mod git;
 mod grpc;
 mod h2peer;

@@ -10,6 +10,8 @@ mod heads;
 mod hostile;
 mod hosts;
 mod memory;
+mod mutate;
+mod once;
 pub(super) mod parse;
 pub(super) mod process;
 pub(super) mod recorder;

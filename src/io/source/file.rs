@@ -115,6 +115,10 @@ fn read_once(path: &Path) -> std::io::Result<Vec<u8>> {
     } else {
         path.to_owned()
     };
+    // Opening a pipe would wait for somebody to write to it, and everything else with us.
+    if !std::fs::metadata(&file)?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     File::open(file)?.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)

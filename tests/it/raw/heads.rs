@@ -1,6 +1,11 @@
 //! Lines of a request's head: ends of lines, folding, control characters, names, methods, versions.
 
-use super::table::{Case, Expect::*, PATH, SMUGGLED, case, check, get, post};
+use super::{
+    Stage,
+    caller::Raw,
+    recorder::Recorder,
+    table::{Case, Expect::*, PATH, SMUGGLED, case, check, get, post},
+};
 
 /// A valid request line, a Host, and one more line.
 fn with(line: &str) -> String {
@@ -151,4 +156,19 @@ fn a_bare_line_feed_never_goes_on() {
         case("LF, then chunks", post("x: a\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"), Tamed),
         case("LF before the request", format!("\n{}", with("x: 1")), Tamed),
     ]);
+}
+
+/// Whether or not HTTP/2 is spoken here: its first bytes are no request to a backend.
+#[test]
+fn the_preface_of_http2_is_no_request() {
+    let backend = Recorder::echo();
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for text in [preface.to_owned(), preface.repeat(2), format!("{preface}{SMUGGLED}"), preface[..20].to_owned()] {
+        drop(Raw::sent(stage.app.data, text));
+    }
+    let mut raw = Raw::sent(stage.app.data, with("x: 1"));
+    assert_eq!(raw.answer(false).map(|answer| answer.status), Ok(200));
+    assert_eq!(backend.seen().requests.len(), 1);
+    stage.stop();
 }

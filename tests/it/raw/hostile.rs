@@ -300,3 +300,16 @@ fn a_flood_of_interim_answers_and_a_head_that_drips_end_at_the_time_limit() {
         stage.stop();
     }
 }
+
+/// A caller of HTTP/1.0 knows no chunks: it reads up to the end of the connection, and gets the same bytes.
+#[test]
+fn chunks_of_a_backend_reach_an_old_caller_without_their_sizes() {
+    let backend = Recorder::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").ok()
+    });
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let answer = Raw::sent(stage.app.data, format!("GET {PATH} HTTP/1.0\r\n\r\n")).answer(false).unwrap();
+    assert_eq!((answer.status, answer.text().as_str(), answer.field("transfer-encoding")), (200, "abcde", None));
+    assert_eq!(backend.seen().requests[0].all("host"), ["localhost"]);
+    stage.stop();
+}

@@ -96,6 +96,7 @@ fn targets() -> Vec<Case> {
         ("only a query", "GET", "?a=b"),
         ("an asterisk in GET", "GET", "*"),
         ("an asterisk in POST", "POST", "*"),
+        ("an asterisk in OPTIONS", "OPTIONS", "*"),
         ("an asterisk and more", "OPTIONS", "*x"),
         ("a backslash in front", "GET", "\\v2\\models\\digits"),
         ("a bad port", "GET", "http://a:x/v2/models/digits"),

