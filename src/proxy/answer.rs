@@ -113,7 +113,8 @@ impl Exchange<'_> {
         let bytes = incoming.size_hint().exact().filter(|bytes| *bytes <= SMALL_ANSWER_BYTES)?;
         let json =
             head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        let wanted = json && self.route.expose.ticket && predict::knows_where(&self.route.protocol);
+        let needed = self.route.expose.ticket || !self.route.shadows.is_empty();
+        let wanted = json && needed && predict::knows_where(&self.route.protocol);
         (wanted || bytes == 0).then(|| usize::try_from(bytes).ok()).flatten()
     }
 
@@ -178,6 +179,7 @@ impl Exchange<'_> {
                     reading,
                     clock: Clock::new(self.route.timeouts.idle, self.until, caller_took),
                     flow,
+                    _caller_place: self.caller_place.take(),
                 }))
             }
         };
@@ -223,6 +225,7 @@ impl Exchange<'_> {
             backend,
             idle: self.route.timeouts.idle,
             in_use,
+            caller_place: self.caller_place.take(),
             observation,
             took,
             meters: self.thread.meters.clone(),

@@ -1,8 +1,8 @@
 //! An answer's body on its way to the caller: streams, and knows whose fault it is when it ends early.
 
 use super::{
-    endpoints::InUse, events::Scanner, flow::Flow, headers::GRPC_STATUS, observe::Observation, strict,
-    upload::RequestBody,
+    admission::CallerPlace, endpoints::InUse, events::Scanner, flow::Flow, headers::GRPC_STATUS, observe::Observation,
+    strict, upload::RequestBody,
 };
 use crate::{
     core::{grpc, tally::Outcome},
@@ -65,6 +65,8 @@ pub(super) struct Streaming {
     pub(super) reading: Reading,
     pub(super) clock: Clock,
     pub(super) flow: Option<Rc<Flow>>,
+    /// Until it ends, it is one of its caller's requests in flight.
+    pub(super) _caller_place: Option<CallerPlace>,
 }
 
 /// Time limits of a streaming answer, and the time that the caller took.

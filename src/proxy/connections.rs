@@ -3,6 +3,8 @@
 use super::{
     ProxySettings,
     admission::{Callers, Gates},
+    body::ResponseBody,
+    flow::Flow,
     headers::Caller,
     thread::Thread,
     used::{Held, Streams, Used, ending},
@@ -43,7 +45,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::spawn_local,
-    time::{Duration, interval, sleep, sleep_until, timeout},
+    time::{Duration, Instant, interval, sleep, sleep_until, timeout},
 };
 
 /// How often idle connections and stalled callers are looked through.
@@ -73,6 +75,8 @@ const FAULTS_MAX: usize = 256;
 /// A silent HTTP/2 caller is asked so often whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_LIMIT: Duration = Duration::from_secs(20);
+/// Once it was told that we close, an HTTP/2 caller without streams may take so long to say that it has heard.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Everything a data thread is given.
 #[derive(Debug)]
@@ -299,7 +303,15 @@ impl Connection {
         let (thread, caller, closing) = (self.thread.clone(), self.caller.clone(), self.closing.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             let (thread, caller, closing) = (thread.clone(), caller.clone(), closing.clone());
-            async move { Ok::<_, Infallible>(thread.serve(request, &caller, &closing).await) }
+            async move {
+                let response = thread.serve(request, &caller, &closing).await;
+                if let (ResponseBody::Whole(Some(_)), Some(flow)) = (response.body(), Flow::current()) {
+                    // It leaves in one piece, if its caller lets it.
+                    flow.handed(Instant::now());
+                    thread.flows.watch(&flow);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http2::Builder::new(Streams(used.clone()))
             .timer(TokioTimer::new())
@@ -314,12 +326,20 @@ impl Connection {
             .keep_alive_timeout(PING_LIMIT)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let mut ending = pin!(ending(self.closing.clone(), used, self.thread.settings.http2_idle));
+        let mut ending = pin!(ending(self.closing.clone(), used.clone(), self.thread.settings.http2_idle));
+        let mut last_words = pin!(async {
+            sleep(LAST_WORDS).await;
+            used.unused_for(LAST_WORDS).await;
+        });
         let mut told = false;
         poll_fn(|cx| {
             if !told && ending.as_mut().poll(cx).is_ready() {
                 told = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            // A silent caller must not hold the exit.
+            if told && last_words.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
             }
             let polled = connection.as_mut().poll(cx).map(drop);
             match gather.poll_send(cx) {

@@ -1,6 +1,7 @@
 //! One request, top to bottom: check, find, pick, forward, observe. `proxy.rs` has the chart.
 
 use super::{
+    admission::CallerPlace,
     answer::{self, Ready, Told},
     body::ResponseBody,
     connections::Closing,
@@ -29,7 +30,7 @@ use hyper::{
     upgrade::{self, OnUpgrade},
 };
 use rand::RngExt as _;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 use tokio::time::Instant;
 
 impl Thread {
@@ -57,7 +58,7 @@ impl Thread {
             return self.refuse(Refusal::NoRoute, Error::NO_ROUTE, grpc);
         };
         let origin = || self.settings.headers.origin(request.headers(), caller);
-        let Ok(_caller_place) = self.callers.enter(route, request.headers(), origin) else {
+        let Ok(caller_place) = self.callers.enter(route, request.headers(), origin) else {
             return self.refuse(Refusal::CallerLimit, Error::CALLER_LIMIT, grpc);
         };
         let (variant, pinned) = pick(route, request.headers(), pin.as_ref());
@@ -74,6 +75,7 @@ impl Thread {
             until: started + route.timeouts.total,
             grpc,
             upgrade: head.upgrade,
+            caller_place: Cell::new(caller_place),
             closing,
         };
         let _active = Counted::new(&self.active);
@@ -117,6 +119,8 @@ pub(super) struct Exchange<'a> {
     pub(super) grpc: bool,
     /// What the caller wants to change to.
     pub(super) upgrade: Option<HeaderValue>,
+    /// Goes on to what outlives this: a streaming answer, a tunnel.
+    pub(super) caller_place: Cell<Option<CallerPlace>>,
     pub(super) closing: &'a Closing,
 }
 

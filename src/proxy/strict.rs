@@ -8,12 +8,11 @@ use http_body::Body;
 use std::net::Ipv6Addr;
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1), and ours.
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::EXPECT,
@@ -53,12 +52,16 @@ pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'stati
     if request.headers().get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         request.extensions_mut().insert(TakesTrailers);
     }
+    let alone = request.body().is_end_stream();
     let headers = request.headers_mut();
     if targeted || !headers.contains_key(header::HOST) {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "the request target is not valid")?;
         headers.insert(header::HOST, host);
     }
     remove_hop_by_hop(headers);
+    if alone {
+        headers.remove(header::TRAILER);
+    }
     headers.remove(&PIN);
     Ok(Head { authority, upgrade })
 }
@@ -162,12 +165,17 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(&PROXY_CONNECTION);
+    // Before a body in chunks it announces, end to end, what follows it: over HTTP/1.1 nothing else is sent there.
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        headers.remove(header::TRAILER);
+    }
 }
 
 /// Whether a trailer field may be passed on: none that frames or routes a message.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    for name in [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+    let framing = [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRAILER];
+    for name in [header::HOST].into_iter().chain(framing) {
         trailers.remove(name);
     }
 }

@@ -1,6 +1,6 @@
 //! A connection that changes its protocol, such as to WebSocket: from then on bytes, both ways, within limits.
 
-use super::{connections::Closing, endpoints::InUse, observe::Observation};
+use super::{admission::CallerPlace, connections::Closing, endpoints::InUse, observe::Observation};
 use crate::{core::tally::Outcome, io::meters::Meters};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -28,6 +28,7 @@ pub(super) struct Tunnel {
     pub(super) backend: OnUpgrade,
     pub(super) idle: Duration,
     pub(super) in_use: InUse,
+    pub(super) caller_place: Option<CallerPlace>,
     pub(super) observation: Observation,
     /// How long the handshake took: what a tunnel is judged by.
     pub(super) took: Duration,
@@ -39,7 +40,7 @@ pub(super) struct Tunnel {
 impl Tunnel {
     /// Carries bytes until one side ends, both are silent for too long, or the drain limit is over.
     pub(super) async fn run(self) {
-        let Self { caller, backend, idle, in_use, observation, took, meters, closing } = self;
+        let Self { caller, backend, idle, in_use, caller_place, observation, took, meters, closing } = self;
         meters.tunnels_open.up();
         in_use.observe(Outcome::Ok, None);
         observation.end(Outcome::Ok, took);
@@ -48,7 +49,7 @@ impl Tunnel {
             carry(caller, backend, idle).await;
         }
         meters.tunnels_open.down();
-        drop((in_use, closing));
+        drop((in_use, caller_place, closing));
     }
 }
 

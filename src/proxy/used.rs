@@ -22,19 +22,9 @@ use tokio::{
 
 /// When an HTTP/2 connection is to end: all connections do, or nobody has used it for `idle`.
 pub(super) async fn ending(mut closing: Closing, used: Rc<Used>, idle: Duration) {
-    let unused = async {
-        loop {
-            let now = Instant::now();
-            match used.since.get() {
-                Some(since) if since + idle <= now => return,
-                Some(since) => sleep_until(since + idle).await,
-                None => sleep_until(now + idle).await,
-            }
-        }
-    };
     tokio::select! {
         _ = closing.wait_for(|closing| *closing) => {}
-        () = unused => {}
+        () = used.unused_for(idle) => {}
     }
 }
 
@@ -53,6 +43,18 @@ impl Default for Used {
 }
 
 impl Used {
+    /// Returns once there has been none for so long.
+    pub(super) async fn unused_for(&self, idle: Duration) {
+        loop {
+            let now = Instant::now();
+            match self.since.get() {
+                Some(since) if since + idle <= now => return,
+                Some(since) => sleep_until(since + idle).await,
+                None => sleep_until(now + idle).await,
+            }
+        }
+    }
+
     pub(super) fn one(self: &Rc<Self>) -> One {
         self.active.set(self.active.get() + 1);
         self.since.set(None);

@@ -36,14 +36,14 @@ use tokio::{
 const OFTEN: Duration = Duration::from_millis(5);
 
 /// A control runtime on a thread of its own, as `app` has one; ends with this.
-struct Control {
-    handle: Handle,
+pub(super) struct Control {
+    pub(super) handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Control {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();

@@ -10,17 +10,26 @@
     reason = "helpers of an integration test are not `in tests` to clippy; a test may panic, read files, print, and tell a story from top to bottom"
 )]
 
+mod addresses;
 mod admin;
 mod backend;
+mod backends;
+mod certs;
 mod chart;
 mod config;
 mod demo;
 mod directory;
 mod fuzz;
 mod git;
+mod grpc;
+mod h2peer;
+mod http2;
+mod http2_floods;
+mod llm;
 mod mlserver;
 mod people;
 mod proxy;
+mod python;
 mod raw;
 mod readme;
 mod reload;
@@ -28,7 +37,10 @@ mod repo;
 mod serve;
 mod simulation;
 mod source;
+mod stage;
 mod support;
 mod tidy;
 mod tls;
+mod tls_traffic;
+mod tunnel;
 mod vectors;

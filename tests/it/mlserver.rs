@@ -2,6 +2,7 @@
 
 use super::{
     repo::Repo,
+    stage::real,
     support::{Caller, routes, stop, wait},
 };
 use serde_json::json;
@@ -21,25 +22,31 @@ fn home() -> PathBuf {
 }
 
 /// A process with one model; it ends with this value.
-struct Server {
+pub(super) struct Server {
     child: Child,
     address: SocketAddr,
+    pub(super) grpc: SocketAddr,
     _dir: tempfile::TempDir,
 }
 
 impl Server {
-    fn start(model: &str) -> Self {
+    pub(super) fn start(model: &str) -> Self {
         let (home, dir) = (home(), tempfile::tempdir().unwrap());
         for file in ["model.joblib", "model-settings.json"] {
             fs::copy(home.join("models").join(model).join(file), dir.path().join(file)).unwrap();
         }
+        // Beside it one that streams.
+        fs::create_dir(dir.path().join("tok")).unwrap();
+        fs::copy(real("tests/real/clients/token_model.py"), dir.path().join("tok/token_model.py")).unwrap();
+        let tok = json!({ "name": "tok", "implementation": "token_model.TokenModel" });
+        fs::write(dir.path().join("tok/model-settings.json"), tok.to_string()).unwrap();
         // MLServer takes no port 0: free ones are found for it, all at once so that they differ.
         let free: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let [http, grpc, metrics] = [0, 1, 2].map(|i: usize| free[i].local_addr().unwrap());
         drop(free);
         let settings = json!({
             "host": "127.0.0.1", "http_port": http.port(), "grpc_port": grpc.port(), "metrics_port": metrics.port(),
-            "parallel_workers": 0, "debug": false,
+            "parallel_workers": 0, "debug": false, "gzip_enabled": false, "metrics_endpoint": null,
         });
         fs::write(dir.path().join("settings.json"), settings.to_string()).unwrap();
         let log = fs::File::create(dir.path().join("log")).unwrap();
@@ -50,10 +57,10 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { child, address: http, _dir: dir }
+        Self { child, address: http, grpc, _dir: dir }
     }
 
-    fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         wait("MLServer", || {
             let gone = self.child.try_wait().unwrap();
             assert!(gone.is_none(), "MLServer ended: {gone:?}");

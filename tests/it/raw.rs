@@ -1,7 +1,7 @@
 //! What reaches a backend and what comes back, byte by byte: bad requests, hostile backends, limits, the real process.
 //! `parse` and `recorder` judge every byte that a backend was sent; `table` runs cases; the others hold one behaviour each.
 
-mod caller;
+pub(super) mod caller;
 mod chunks;
 mod ending;
 mod files;
@@ -12,9 +12,9 @@ mod hosts;
 mod memory;
 mod mutate;
 mod once;
-mod parse;
-mod process;
-mod recorder;
+pub(super) mod parse;
+pub(super) mod process;
+pub(super) mod recorder;
 mod sending;
 mod shares;
 mod sizes;

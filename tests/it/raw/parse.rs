@@ -181,7 +181,10 @@ fn framing(method: &str, headers: &[(String, String)]) -> Read<Framing> {
     if host.is_empty() || !host.bytes().all(good) {
         return bad(format!("the Host {host:?}"));
     }
-    if let Some((name, _)) = headers.iter().find(|(name, _)| HOP_BY_HOP.contains(&name.as_str())) {
+    let chunked = headers.iter().any(|(name, _)| name == "transfer-encoding");
+    // Trailers may be announced where there can be some.
+    let odd = |name: &str| HOP_BY_HOP.contains(&name) && !(name == "trailer" && chunked);
+    if let Some((name, _)) = headers.iter().find(|(name, _)| odd(name)) {
         return bad(format!("the hop-by-hop field {name}"));
     }
     match (&all("transfer-encoding")[..], &all("content-length")[..]) {

@@ -14,29 +14,29 @@ use std::{
 };
 
 /// A process of its own; ended when dropped.
-pub(super) struct Process {
+pub(in super::super) struct Process {
     child: Child,
-    pub(super) data: SocketAddr,
-    pub(super) admin: SocketAddr,
-    pub(super) dir: tempfile::TempDir,
-    pub(super) log: Arc<Mutex<String>>,
+    pub(in super::super) data: SocketAddr,
+    pub(in super::super) admin: SocketAddr,
+    pub(in super::super) dir: tempfile::TempDir,
+    pub(in super::super) log: Arc<Mutex<String>>,
 }
 
 impl Process {
     /// `more` is lines of the route, `settings` is text of the settings file.
-    pub(super) fn new(stable: SocketAddr, canary: SocketAddr, more: &str, settings: &str) -> Self {
+    pub(in super::super) fn new(stable: SocketAddr, canary: SocketAddr, more: &str, settings: &str) -> Self {
         Self::under("", &unjudged(stable, canary, 0, more), settings)
     }
 
     /// Runs below a shell that does `first`, such as setting a limit; waits until it is ready.
-    pub(super) fn under(first: &str, routes: &str, settings: &str) -> Self {
+    pub(in super::super) fn under(first: &str, routes: &str, settings: &str) -> Self {
         let process = Self::start(first, routes, settings);
         let mut admin = Caller::new(process.admin);
         wait("the process to be ready", || (admin.call("GET", "/readyz", "", "").status == 200).then_some(()));
         process
     }
 
-    pub(super) fn start(first: &str, routes: &str, settings: &str) -> Self {
+    pub(in super::super) fn start(first: &str, routes: &str, settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("routes")).unwrap();
         fs::write(dir.path().join("routes/routes.yaml"), routes).unwrap();
@@ -68,7 +68,7 @@ impl Process {
         Self { child, data, admin, dir, log }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(in super::super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -83,19 +83,19 @@ impl Process {
     }
 
     /// Resident memory now, in bytes.
-    pub(super) fn memory(&self) -> u64 {
+    pub(in super::super) fn memory(&self) -> u64 {
         self.status_kb("VmRSS:") * 1024
     }
 
     /// Most resident memory since the last call of this.
-    pub(super) fn peak(&self) -> u64 {
+    pub(in super::super) fn peak(&self) -> u64 {
         let peak = self.status_kb("VmHWM:") * 1024;
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
         peak
     }
 
     /// Processor time so far.
-    pub(super) fn cpu(&self) -> Duration {
+    pub(in super::super) fn cpu(&self) -> Duration {
         let stat = self.proc("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         // utime and stime, in ticks of 10 ms on every Linux there is.
@@ -103,36 +103,36 @@ impl Process {
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
-    pub(super) fn descriptors(&self) -> usize {
+    pub(in super::super) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    pub(super) fn threads(&self) -> usize {
+    pub(in super::super) fn threads(&self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
     /// As Kubernetes asks for the end.
-    pub(super) fn terminate(&self) {
+    pub(in super::super) fn terminate(&self) {
         let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Its end, and how long that took.
-    pub(super) fn end(&mut self) -> (ExitStatus, Duration) {
+    pub(in super::super) fn end(&mut self) -> (ExitStatus, Duration) {
         let begin = Instant::now();
         let status = wait("the process to end", || self.child.try_wait().unwrap());
         (status, begin.elapsed())
     }
 
     /// Puts a routes file in place as an editor does.
-    pub(super) fn routes(&self, text: &[u8]) {
+    pub(in super::super) fn routes(&self, text: &[u8]) {
         let dir = self.dir.path().join("routes");
         replace(&dir, text);
     }
 }
 
 /// Written beside, renamed over.
-pub(super) fn replace(dir: &Path, text: &[u8]) {
+pub(in super::super) fn replace(dir: &Path, text: &[u8]) {
     fs::write(dir.join(".next"), text).unwrap();
     fs::rename(dir.join(".next"), dir.join("routes.yaml")).unwrap();
 }
