@@ -10,15 +10,16 @@ use super::{
 use crate::{
     core::{snapshot::Live, ticket::TicketKey},
     io::{
+        checked::{Answers, Checked},
         directory::Directory,
         gather::Gather,
         listener::{Guarded, accept_pause},
-        meters::Meters,
+        meters::{Meters, Refusal},
         tls::{ClientTls, ServerTls},
     },
 };
 use arc_swap::ArcSwap;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -240,8 +241,12 @@ impl Connection {
 
     async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S) {
         let (thread, caller, closing) = (&self.thread, &self.caller, &self.closing);
+        let (stream, answers) = Checked::new(stream);
+        let told = &answers;
         let service = service_fn(|request: Request<Incoming>| async move {
-            Ok::<_, Infallible>(thread.serve(request, caller, closing).await)
+            let response = thread.serve(request, caller, closing).await;
+            told.answer(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+            Ok::<_, Infallible>(response)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -252,11 +257,20 @@ impl Connection {
             .with_upgrades();
         let mut connection = pin!(connection);
         let mut closing = closing.clone();
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            _ = closing.wait_for(|closing| *closing) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Some(refusal) = ended.err().and_then(|error| refusal(&error, &answers)) {
+            thread.meters.refuse(refusal);
         }
-        let _ = connection.await;
     }
 
     async fn http2(&mut self, gather: Gather<Guarded>) {
@@ -300,6 +314,19 @@ impl Connection {
             }
         })
         .await;
+    }
+}
+
+/// What hyper refused, and answered if it could, before there was a request. Any other error is the connection breaking: the
+/// request on it has been counted where it belongs.
+fn refusal(error: &hyper::Error, answers: &Answers) -> Option<Refusal> {
+    if error.is_parse_too_large() {
+        Some(Refusal::LargeHead)
+    } else if error.is_parse() {
+        Some(Refusal::Invalid)
+    } else {
+        // A connection that was only idle for too long has nothing to be blamed for.
+        (error.is_timeout() && answers.is_in_head()).then_some(Refusal::SlowHead)
     }
 }
 
