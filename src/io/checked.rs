@@ -163,7 +163,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Checked<S> {
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        task::unconstrained,
+    };
 
     const CHANGE: &[u8] = b"GET / HTTP/1.1\r\nupgrade: x\r\n\r\n";
     const NEXT: &[u8] = b"GET /2 HTTP/1.1\r\n\r\n";
@@ -180,7 +183,9 @@ mod tests {
         loop {
             let mut bytes = vec![0; at_once];
             let mut buffer = ReadBuf::new(&mut bytes);
-            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *checked).poll_read(cx, &mut buffer))).await;
+            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *checked).poll_read(cx, &mut buffer)));
+            // A task that reads for long is told to wait, although there is more.
+            let polled = unconstrained(polled).await;
             match polled {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => return (got, true),
                 Poll::Ready(Ok(())) => got.extend_from_slice(buffer.filled()),

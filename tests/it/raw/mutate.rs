@@ -50,6 +50,7 @@ const PIECES: &[&str] = &[
     "HTTP/1.0",
     "http://b",
     "#",
+    ";x=y",
     "?",
     "//",
     "%00",
@@ -76,7 +77,7 @@ fn mutated(seed: u64) -> Vec<u8> {
     let seeds = [
         get("host: a\r\nx: y\r\n"),
         post("content-length: 5\r\n", "abcde"),
-        chunked("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nx: y\r\n\r\n"),
+        chunked("3\r\nabc\r\n2\r\nde\r\n0\r\nx: y\r\n\r\n"),
         post("x: y\r\ncontent-length: 5\r\nconnection: keep-alive\r\n", "abcde"),
     ];
     let mut bytes = seeds[noise.below(seeds.len())].clone().into_bytes();
