@@ -8,7 +8,7 @@
 //!   │       TLS handshake fails or takes too long: closed
 //!   │       HTTP/2 by ALPN or by its preface, else HTTP/1.1; no head in time: closed
 //!   ▼
-//! check ─── doubtful framing, Host, target: 400 + close; head too large: 431      strict
+//! check ─── doubtful bytes, Host, target: 400 + close; head too large: 431        io/checked, strict
 //!   ▼
 //! find ──── no table yet: 503; no route: 404; this caller has too much: 429       serve
 //!   ▼

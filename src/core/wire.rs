@@ -1,9 +1,9 @@
 //! Where the messages of one HTTP/1 connection begin and end, read strictly from its bytes: one reading, or none.
 //!
-//! hyper repairs what it can: it ends lines at a bare LF, drops a length beside chunks, merges equal lengths, skips chunk extensions, cuts
-//! a `#fragment` off. Whoever stands before or behind us may read such bytes in another way, and once hyper has parsed them nobody can tell
-//! any more. So this reads along and stops at the first byte that is in doubt. It knows lines and framing only; names, values, methods
-//! and limits are hyper's. For whatever both accept, both see the same ends: what is accepted here is a part of what hyper accepts.
+//! hyper repairs what it can: it ends lines at a bare LF, drops a length beside chunks, merges equal lengths, skips chunk
+//! extensions, cuts a `#fragment` off. Whoever stands before us may read such bytes in another way, and once hyper has parsed them
+//! nobody can tell any more. So this reads along and stops at the first byte that is in doubt. It knows lines and framing only;
+//! names, values, methods and limits are hyper's. What both accept ends at the same byte for both.
 
 /// What of a line is kept when it comes in pieces. A field that frames a message is not longer; no other one is looked at.
 const LINE_KEPT: usize = 64;
