@@ -149,34 +149,7 @@ async fn answer(
             send(&mut stream, all.into(), false).await?;
             stream.send_trailers(end).ok()?;
         }
-        "slow" | "events" | "half" => {
-            let early = what != "slow";
-            let mut stream = None;
-            if early {
-                let response = ok.header("content-type", "text/event-stream").body(()).unwrap();
-                let mut begun = respond.send_response(response, false).ok()?;
-                begun.send_data("data: one\n\n".into(), false).ok()?;
-                stream = Some(begun);
-            }
-            tokio::select! {
-                () = going => {}
-                reset = poll_fn(|cx| match &mut stream {
-                    Some(stream) => stream.poll_reset(cx),
-                    None => respond.poll_reset(cx),
-                }) => {
-                    seen.lock().unwrap().resets.push(reset.unwrap_or(Reason::NO_ERROR));
-                    return None;
-                }
-            }
-            match stream {
-                Some(mut stream) if what == "half" => stream.send_reset(Reason::INTERNAL_ERROR),
-                Some(mut stream) => stream.send_data("data: two\n\n".into(), true).ok()?,
-                None => {
-                    let mut stream = respond.send_response(Response::new(()), false).ok()?;
-                    stream.send_data("late".into(), true).ok()?;
-                }
-            }
-        }
+        "slow" | "events" | "half" => waiting(&what, respond, seen, going).await?,
         "big" => {
             let mut stream = respond.send_response(ok.body(()).unwrap(), false).ok()?;
             for _ in 0..128 {
@@ -191,6 +164,41 @@ async fn answer(
             let status: u16 = status.parse().unwrap_or(200);
             let head = Response::builder().status(status).header("x-status", status).body(()).unwrap();
             respond.send_response(head, true).ok()?;
+        }
+    }
+    Some(())
+}
+
+/// Answers after it was told to go on; `events` and `half` have begun before.
+async fn waiting(
+    what: &str,
+    mut respond: SendResponse<Bytes>,
+    seen: &Mutex<Seen>,
+    going: impl Future<Output = ()>,
+) -> Option<()> {
+    let mut stream = None;
+    if what != "slow" {
+        let response = Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
+        let mut begun = respond.send_response(response, false).ok()?;
+        begun.send_data("data: one\n\n".into(), false).ok()?;
+        stream = Some(begun);
+    }
+    tokio::select! {
+        () = going => {}
+        reset = poll_fn(|cx| match &mut stream {
+            Some(stream) => stream.poll_reset(cx),
+            None => respond.poll_reset(cx),
+        }) => {
+            seen.lock().unwrap().resets.push(reset.unwrap_or(Reason::NO_ERROR));
+            return None;
+        }
+    }
+    match stream {
+        Some(mut stream) if what == "half" => stream.send_reset(Reason::INTERNAL_ERROR),
+        Some(mut stream) => stream.send_data("data: two\n\n".into(), true).ok()?,
+        None => {
+            let mut stream = respond.send_response(Response::new(()), false).ok()?;
+            stream.send_data("late".into(), true).ok()?;
         }
     }
     Some(())
