@@ -10,17 +10,8 @@ const LINE_KEPT: usize = 64;
 /// Digits of a chunk's size: as many as a `u64` has.
 const SIZE_DIGITS: u8 = 16;
 /// Fields that a trailer must not have: they say where a message ends, whom it is for, or what becomes of the connection.
-const NOT_IN_TRAILERS: [&[u8]; 9] = [
-    b"content-length",
-    b"transfer-encoding",
-    b"host",
-    b"trailer",
-    b"te",
-    b"connection",
-    b"keep-alive",
-    b"upgrade",
-    b"expect",
-];
+const NOT_IN_TRAILERS: [&[u8]; 8] =
+    [b"content-length", b"transfer-encoding", b"host", b"trailer", b"te", b"connection", b"keep-alive", b"upgrade"];
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
