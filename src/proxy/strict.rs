@@ -4,7 +4,7 @@
 
 use super::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, TakesTrailers};
 use crate::core::grpc;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, uri::PathAndQuery};
 use http_body::Body;
 use std::net::Ipv6Addr;
 
@@ -216,6 +216,8 @@ fn origin_form<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     }
     let path = request.uri().path_and_query().cloned().filter(|path| path.as_str().starts_with('/'));
     let path = path.ok_or("the request target is not valid")?;
+    // An empty path reads as `/` and is written as nothing: `GET http://host#x` would go on without a target.
+    let path = if path.as_str() == "/" { PathAndQuery::from_static("/") } else { path };
     *request.uri_mut() = path.into();
     Ok(())
 }
