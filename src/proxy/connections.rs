@@ -116,11 +116,12 @@ impl Connection {
         let (told, used) = (&answers, Rc::new(Used::default()));
         let service = service_fn(|request: Request<Incoming>| {
             let one = used.one();
-            async move {
+            // In a box: an idle connection would keep its four kilobytes.
+            Box::pin(async move {
                 let answer = thread.serve(request, caller, closing).await;
                 told.answer(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
                 Ok::<_, Infallible>(answer.map(|body| Held { body, _one: one }))
-            }
+            })
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -159,18 +160,20 @@ impl Connection {
     async fn http2_over<S: AsyncRead + AsyncWrite + Unpin + 'static>(&mut self, stream: S, gather: Gather<Guarded>) {
         gather.start();
         let used = Rc::new(Used::default());
-        let (thread, caller, closing) = (self.thread.clone(), self.caller.clone(), self.closing.clone());
+        let shared = Rc::new((self.thread.clone(), self.caller.clone(), self.closing.clone()));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (thread, caller, closing) = (thread.clone(), caller.clone(), closing.clone());
-            async move {
-                let response = thread.serve(request, &caller, &closing).await;
+            let shared = shared.clone();
+            // In a box: the stream's task moves it several times before it runs.
+            Box::pin(async move {
+                let (thread, caller, closing) = &*shared;
+                let response = thread.serve(request, caller, closing).await;
                 if let (ResponseBody::Whole(Some(_)), Some(flow)) = (response.body(), Flow::current()) {
                     // It leaves in one piece, if its caller lets it.
                     flow.handed(Instant::now());
                     thread.flows.watch(&flow);
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         });
         let connection = http2::Builder::new(Streams(used.clone()))
             .timer(TokioTimer::new())

@@ -53,8 +53,8 @@ pub(super) struct Replay(pub(super) http::request::Parts);
 
 impl Replay {
     /// The request once more, if its body can still be had.
-    pub(super) fn request(&self, upload: &Rc<Upload>) -> Option<Request<RequestBody>> {
-        upload.is_replayable().then(|| Request::from_parts(self.0.clone(), upload.body()))
+    pub(super) fn request(&self, upload: &Rc<Upload>) -> Option<Box<Request<RequestBody>>> {
+        upload.is_replayable().then(|| Box::new(Request::from_parts(self.0.clone(), upload.body())))
     }
 
     /// Whether doing it twice is doing it once (RFC 9110 section 9.2.2).
@@ -85,12 +85,12 @@ impl Attempt<'_> {
     /// Sends the request to an endpoint and waits for the head of the answer.
     pub(super) async fn send(
         &self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         place: OwnedSemaphorePermit,
     ) -> Result<Answer, Failed> {
         let mut in_use = match self.peer.pick(place, self.connect_limit()).await {
             Ok(in_use) => in_use,
-            Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), slot: None }),
+            Err(error) => return Err(Failed { error, unsent: Some(request), slot: None }),
         };
         let mut request = request;
         for others in (0..ENDPOINTS_TRIED_MAX).rev() {
@@ -102,19 +102,19 @@ impl Attempt<'_> {
                     // Nothing of it was sent, and somebody else may be there: as a connection to a name tries all its addresses.
                     let next = failed.unsent.is_some() && others > 0 && Instant::now() < self.until && in_use.next();
                     request = match failed.unsent.take() {
-                        Some(back) if next => *back,
+                        Some(back) if next => back,
                         back => return Err(Failed { unsent: back, ..failed }),
                     };
                 }
             }
         }
-        Err(Failed { error: Error::CONNECT, unsent: Some(Box::new(request)), slot: Some(in_use.slot()) })
+        Err(Failed { error: Error::CONNECT, unsent: Some(request), slot: Some(in_use.slot()) })
     }
 
     async fn send_to(
         &self,
         in_use: &InUse,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Sender<RequestBody>), Failed> {
         let mut resend = None;
         loop {
@@ -126,14 +126,14 @@ impl Attempt<'_> {
                 Some(kept_alive) => kept_alive,
                 None => match self.connect(in_use).await {
                     Ok(fresh) => fresh,
-                    Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), slot: None }),
+                    Err(error) => return Err(Failed { error, unsent: Some(request), slot: None }),
                 },
             };
             let reused = connection.reused;
             match self.exchange(connection, request).await {
                 Ok(answer) => return Ok(answer),
                 // Nothing was written: no matter what the request is, it goes out on another connection.
-                Err(Failed { unsent: Some(back), .. }) if reused => request = *back,
+                Err(Failed { unsent: Some(back), .. }) if reused => request = back,
                 Err(failed) => {
                     let may = reused && resend.is_none() && failed.error == Error::RESET;
                     let replay = self.replay.filter(|replay| may && (self.resend_any || replay.is_idempotent()));
@@ -165,7 +165,7 @@ impl Attempt<'_> {
     async fn exchange(
         &self,
         connection: Connection<RequestBody>,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Sender<RequestBody>), Failed> {
         let mut sender = connection.sender;
         if sender.is_http2() {
@@ -180,7 +180,7 @@ impl Attempt<'_> {
         let begin = Instant::now();
         let mut now = begin;
         let answered = {
-            let mut answer = pin!(sender.send(request));
+            let mut answer = pin!(sender.send(*request));
             loop {
                 // Looked at again while the body is on its way: the caller may begin to keep us waiting, or stop.
                 match timeout_at(self.head_limit(begin).min(now + self.timeouts.idle), answer.as_mut()).await {

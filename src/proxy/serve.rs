@@ -128,7 +128,8 @@ pub(super) struct Exchange<'a> {
 
 /// A request that is ready to be sent.
 struct Prepared {
-    request: Request<RequestBody>,
+    /// In a box: it goes through many hands.
+    request: Box<Request<RequestBody>>,
     upload: Rc<Upload>,
     replay: Option<Replay>,
     shadows: Vec<usize>,
@@ -162,7 +163,7 @@ impl Exchange<'_> {
             Decision::Fail(error) => Err(error),
             Decision::Stable(request, outcome) => {
                 observation.saved_by(self.route.stable, outcome);
-                let second = self.attempt(self.route.stable, *request, &upload, None, post).await;
+                let second = self.attempt(self.route.stable, request, &upload, None, post).await;
                 second.map_err(|failed| failed.error)
             }
         };
@@ -199,7 +200,7 @@ impl Exchange<'_> {
         let upload = Upload::new(incoming, self.route.limits.request_body_bytes, keep_max, started);
         let bare = upload.is_empty() && [Method::GET, Method::HEAD].contains(&head.method);
         let replay = (again || bare).then(|| Replay(head.clone()));
-        let request = Request::from_parts(head, upload.body());
+        let request = Box::new(Request::from_parts(head, upload.body()));
         Prepared { request, upload, replay, shadows, change, post }
     }
 
@@ -207,7 +208,7 @@ impl Exchange<'_> {
     async fn attempt(
         &self,
         variant: usize,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         upload: &Rc<Upload>,
         replay: Option<&Replay>,
         post: bool,
@@ -267,7 +268,7 @@ impl Exchange<'_> {
         match first {
             Err(Failed { unsent: Some(request), .. }) if wanted => Decision::Stable(request, outcome),
             first if wanted => match (replay.and_then(|replay| replay.request(upload)), first) {
-                (Some(request), _) => Decision::Stable(Box::new(request), outcome),
+                (Some(request), _) => Decision::Stable(request, outcome),
                 (None, Ok(ready)) => Decision::Answer(Box::new(ready)),
                 (None, Err(failed)) => Decision::Fail(failed.error),
             },

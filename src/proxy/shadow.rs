@@ -57,7 +57,7 @@ pub(super) fn start(exchange: &Exchange<'_>, shadows: &[usize], replay: &Replay,
         };
         let mut head = replay.0.clone();
         head.headers.insert(SHADOW, HeaderValue::from_static("1"));
-        let request = Request::from_parts(head, RequestBody::whole(pieces.clone()));
+        let request = Box::new(Request::from_parts(head, RequestBody::whole(pieces.clone())));
         cells.sent.add(1);
         spawn_local(async move {
             let _counted = Counted::new(&copy.thread.shadowing);
@@ -71,7 +71,7 @@ impl Copy {
         self.world.live.board.cells(self.position, self.variant, self.thread.index).map(|cells| &cells.shadow)
     }
 
-    async fn send(&self, request: Request<RequestBody>, place: OwnedSemaphorePermit) {
+    async fn send(&self, request: Box<Request<RequestBody>>, place: OwnedSemaphorePermit) {
         let Some(cells) = self.cells() else { return };
         let answered = self.answer(request, place).await;
         match (&self.told, answered) {
@@ -83,7 +83,7 @@ impl Copy {
         }
     }
 
-    async fn answer(&self, request: Request<RequestBody>, place: OwnedSemaphorePermit) -> Result<Told, Error> {
+    async fn answer(&self, request: Box<Request<RequestBody>>, place: OwnedSemaphorePermit) -> Result<Told, Error> {
         let snapshot = &self.world.live.snapshot;
         let (peer, route) = self
             .world

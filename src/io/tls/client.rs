@@ -14,7 +14,10 @@ use rustls::{
 };
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// Backends whose sessions are kept for resumption.
@@ -34,6 +37,8 @@ struct Inner {
     /// Touched by [`ClientTls::watch`] only.
     parts: Mutex<Parts>,
     paths: Vec<PathBuf>,
+    /// Somebody has asked for a config.
+    needed: AtomicBool,
     meters: Arc<Meters>,
 }
 
@@ -44,7 +49,8 @@ struct Parts {
 
 enum Roots {
     File(RootsPart),
-    Platform(Result<Arc<dyn ServerCertVerifier>, TlsError>, Platform),
+    /// Not asked for before a backend needs them: they take two megabytes and some milliseconds.
+    Platform(Option<Arc<dyn ServerCertVerifier>>, Platform),
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -65,7 +71,7 @@ impl ClientTls {
     pub(super) fn load_with(files: &ClientFiles, meters: Arc<Meters>, platform: Platform) -> Result<Self, TlsError> {
         let roots = match &files.ca_file {
             Some(path) => Roots::File(RootsPart::of(path)?),
-            None => Roots::Platform(platform(), platform),
+            None => Roots::Platform(None, platform),
         };
         let parts = Parts { roots, certificate: files.certificate.as_ref().map(PairPart::of).transpose()? };
         let mut paths: Vec<PathBuf> = parts.certificate.iter().flat_map(|pair| pair.paths.clone()).collect();
@@ -74,7 +80,7 @@ impl ClientTls {
         }
         let current = ArcSwap::from_pointee(parts.configs());
         meters.tls_expiry_backends.set(parts.expires_s());
-        Ok(Self(Arc::new(Inner { current, parts: Mutex::new(parts), paths, meters })))
+        Ok(Self(Arc::new(Inner { current, parts: Mutex::new(parts), paths, needed: AtomicBool::new(false), meters })))
     }
 
     /// For a connection that may speak HTTP/2 or HTTP/1.1, as the backend likes. To be asked for each connection.
@@ -82,6 +88,7 @@ impl ClientTls {
     /// # Errors
     /// There are no roots to verify a backend with.
     pub fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        self.need();
         self.0.current.load().as_ref().as_ref().map(|[both, _]| both.clone()).map_err(Clone::clone)
     }
 
@@ -90,7 +97,14 @@ impl ClientTls {
     /// # Errors
     /// There are no roots to verify a backend with.
     pub fn config_h1(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        self.need();
         self.0.current.load().as_ref().as_ref().map(|[_, h1]| h1.clone()).map_err(Clone::clone)
+    }
+
+    fn need(&self) {
+        if !self.0.needed.load(Relaxed) && !self.0.needed.swap(true, Relaxed) {
+            self.look();
+        }
     }
 
     /// Takes what changes on disk, and keeps what is in force if it cannot be used. Never ends.
@@ -100,7 +114,8 @@ impl ClientTls {
 
     fn look(&self) -> Look {
         let mut parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = vec![parts.roots.look(), parts.certificate.as_mut().map_or(Seen::Same, PairPart::look)];
+        let needed = self.0.needed.load(Relaxed);
+        let seen = vec![parts.roots.look(needed), parts.certificate.as_mut().map_or(Seen::Same, PairPart::look)];
         let taken = take(&self.0.meters, seen, || {
             self.0.current.store(parts.configs().into());
             self.0.meters.tls_expiry_backends.set(parts.expires_s());
@@ -112,18 +127,18 @@ impl ClientTls {
 }
 
 impl Roots {
-    fn look(&mut self) -> Seen {
+    fn look(&mut self, needed: bool) -> Seen {
         match self {
             Self::File(part) => part.look(),
-            Self::Platform(Ok(_), _) => Seen::Same,
-            // A package may have been installed meanwhile.
-            Self::Platform(missing, ask) => match ask() {
+            // If there were none, a package may have been installed meanwhile.
+            Self::Platform(missing @ None, ask) if needed => match ask() {
                 Ok(roots) => {
-                    *missing = Ok(roots);
+                    *missing = Some(roots);
                     Seen::New
                 }
                 Err(_) => Seen::Same,
             },
+            Self::Platform(..) => Seen::Same,
         }
     }
 }
@@ -134,7 +149,7 @@ impl Parts {
             Roots::File(part) => WebPkiServerVerifier::builder_with_provider(part.good.clone(), PROVIDER.clone())
                 .build()
                 .map_err(TlsError::refused)?,
-            Roots::Platform(roots, _) => roots.clone()?,
+            Roots::Platform(roots, _) => roots.clone().ok_or(TlsError::NoPlatformRoots)?,
         };
         // "Dangerous" is the library's word for a verifier of one's own; both of these verify fully.
         let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
@@ -169,7 +184,7 @@ fn platform() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, sync::atomic::AtomicBool};
+    use std::fs;
 
     #[test]
     fn a_system_without_roots_is_met_by_who_needs_them_and_asked_again() {
