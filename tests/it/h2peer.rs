@@ -42,7 +42,7 @@ pub(super) struct Seen {
 
 /// A backend that speaks HTTP/2 by prior knowledge. What it does is the last segment of the path:
 /// `echo` sends the body back with a trailer; `slow` answers after [`H2Backend::go`]; `events` sends a piece, waits for that, sends
-/// the rest; `reset` breaks off before an answer, `half` in the middle of one; `big` has 8 MiB; a number is a status without a body.
+/// the rest; `refuse` refuses the first of two in a row; `reset` breaks off before an answer, `half` in the middle of one; `big` has 8 MiB; a number is a status without a body.
 pub(super) struct H2Backend {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -111,30 +111,25 @@ async fn answer(
     seen: &Mutex<Seen>,
     go: &Notify,
 ) -> Option<()> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let what = head.uri.path().rsplit('/').next().unwrap().to_owned();
     let going = go.notified();
     tokio::pin!(going);
     going.as_mut().enable();
+    let refused_last;
     let at = {
         let mut seen = seen.lock().unwrap();
+        refused_last = seen.requests.last().is_some_and(|last| last.head.uri.path() == head.uri.path());
         seen.requests.push(Received { head, body: Vec::new(), trailers: None });
         seen.requests.len() - 1
     };
-    let mut all = Vec::new();
-    while let Some(piece) = body.data().await {
-        match piece {
-            Ok(piece) => {
-                let _ = body.flow_control().release_capacity(piece.len());
-                all.extend_from_slice(&piece);
-            }
-            Err(error) => {
-                seen.lock().unwrap().resets.extend(error.reason());
-                return None;
-            }
+    let (all, trailers) = match take(body).await {
+        Ok(all) => all,
+        Err(error) => {
+            seen.lock().unwrap().resets.extend(error.reason());
+            return None;
         }
-    }
-    let trailers = body.trailers().await.ok().flatten();
+    };
     {
         let received = &mut seen.lock().unwrap().requests[at];
         (received.body, received.trailers) = (all.clone(), trailers.clone());
@@ -142,6 +137,9 @@ async fn answer(
     let ok = Response::builder().header("content-type", "text/plain").header("trailer", "x-end, x-t");
     match what.as_str() {
         "reset" => respond.send_reset(Reason::INTERNAL_ERROR),
+        // Every other one, beginning with the first.
+        "refuse" if refused_last => respond.send_response(Response::new(()), true).map(drop).ok()?,
+        "refuse" => respond.send_reset(Reason::REFUSED_STREAM),
         "echo" => {
             let mut end = trailers.unwrap_or_default();
             end.insert("x-end", "1".parse().unwrap());
@@ -149,34 +147,7 @@ async fn answer(
             send(&mut stream, all.into(), false).await?;
             stream.send_trailers(end).ok()?;
         }
-        "slow" | "events" | "half" => {
-            let early = what != "slow";
-            let mut stream = None;
-            if early {
-                let response = ok.header("content-type", "text/event-stream").body(()).unwrap();
-                let mut begun = respond.send_response(response, false).ok()?;
-                begun.send_data("data: one\n\n".into(), false).ok()?;
-                stream = Some(begun);
-            }
-            tokio::select! {
-                () = going => {}
-                reset = poll_fn(|cx| match &mut stream {
-                    Some(stream) => stream.poll_reset(cx),
-                    None => respond.poll_reset(cx),
-                }) => {
-                    seen.lock().unwrap().resets.push(reset.unwrap_or(Reason::NO_ERROR));
-                    return None;
-                }
-            }
-            match stream {
-                Some(mut stream) if what == "half" => stream.send_reset(Reason::INTERNAL_ERROR),
-                Some(mut stream) => stream.send_data("data: two\n\n".into(), true).ok()?,
-                None => {
-                    let mut stream = respond.send_response(Response::new(()), false).ok()?;
-                    stream.send_data("late".into(), true).ok()?;
-                }
-            }
-        }
+        "slow" | "events" | "half" => slowly(&what, ok, respond, seen, going).await?,
         "big" => {
             let mut stream = respond.send_response(ok.body(()).unwrap(), false).ok()?;
             for _ in 0..128 {
@@ -194,6 +165,54 @@ async fn answer(
         }
     }
     Some(())
+}
+
+/// An answer that waits to be let go on, or to be reset.
+async fn slowly(
+    what: &str,
+    ok: http::response::Builder,
+    mut respond: SendResponse<Bytes>,
+    seen: &Mutex<Seen>,
+    going: impl Future<Output = ()>,
+) -> Option<()> {
+    let early = what != "slow";
+    let mut stream = None;
+    if early {
+        let response = ok.header("content-type", "text/event-stream").body(()).unwrap();
+        let mut begun = respond.send_response(response, false).ok()?;
+        begun.send_data("data: one\n\n".into(), false).ok()?;
+        stream = Some(begun);
+    }
+    tokio::select! {
+        () = going => {}
+        reset = poll_fn(|cx| match &mut stream {
+            Some(stream) => stream.poll_reset(cx),
+            None => respond.poll_reset(cx),
+        }) => {
+            seen.lock().unwrap().resets.push(reset.unwrap_or(Reason::NO_ERROR));
+            return None;
+        }
+    }
+    match stream {
+        Some(mut stream) if what == "half" => stream.send_reset(Reason::INTERNAL_ERROR),
+        Some(mut stream) => stream.send_data("data: two\n\n".into(), true).ok()?,
+        None => {
+            let mut stream = respond.send_response(Response::new(()), false).ok()?;
+            stream.send_data("late".into(), true).ok()?;
+        }
+    }
+    Some(())
+}
+
+/// A body to its end.
+async fn take(mut body: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+    let mut all = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        all.extend_from_slice(&piece);
+    }
+    Ok((all, body.trailers().await?))
 }
 
 async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes, last: bool) -> Option<()> {
@@ -273,14 +292,9 @@ impl H2Caller {
 /// Reads an answer to its end.
 pub(super) async fn whole(response: h2::client::ResponseFuture) -> Result<Whole, h2::Error> {
     let read = async {
-        let (head, mut incoming) = response.await?.into_parts();
-        let mut body = Vec::new();
-        while let Some(piece) = incoming.data().await {
-            let piece = piece?;
-            incoming.flow_control().release_capacity(piece.len())?;
-            body.extend_from_slice(&piece);
-        }
-        Ok(Whole { head, body, trailers: incoming.trailers().await? })
+        let (head, incoming) = response.await?.into_parts();
+        let (body, trailers) = take(incoming).await?;
+        Ok(Whole { head, body, trailers })
     };
     timeout(DEADLINE, read).await.expect("an answer in time")
 }

@@ -270,6 +270,30 @@ async fn a_reset_goes_through_and_tells_whose_doing_it_was() {
     stop(stage).await;
 }
 
+/// What a backend says it has not touched goes out once more, also a POST, as long as its body is there.
+#[tokio::test]
+async fn a_refused_stream_is_sent_again_where_its_body_was_kept() {
+    let backend = H2Backend::new();
+    // The canary's bodies are kept, for a fallback that does not concern this.
+    let stage = Stage::new(
+        &backend.url(),
+        &backend.url(),
+        100,
+        "    fallback: { to: stable, when: [\"502\"] }\n",
+        "threads: 1\n",
+    );
+    let caller = H2Caller::new(stage.data()).await;
+    assert_eq!(caller.get("/200").await.unwrap().head.status, StatusCode::OK);
+    let answer = caller.call(request("POST", "/refuse"), Some(b"hello"), None).await.unwrap();
+    assert_eq!(answer.head.status, StatusCode::OK);
+    let bodies = backend.look(|seen| seen.requests[1..].iter().map(|got| got.body.clone()).collect::<Vec<_>>());
+    assert_eq!(bodies, [b"hello", b"hello"]);
+    assert_eq!((stage.count(&["coalmine_resends_total", "sent"]), stage.count(&["coalmine_fallback_total"])), (1, 0));
+    let broken = caller.call(request("POST", "/reset"), Some(b"hello"), None).await.unwrap();
+    assert_eq!(broken.head.status, StatusCode::BAD_GATEWAY, "what may have been done is not sent again");
+    stop(stage).await;
+}
+
 /// A caller whose windows stay closed, for a long answer, for a short one and for one of our own.
 #[tokio::test]
 async fn a_caller_that_takes_nothing_is_cut_and_counted() {
