@@ -33,6 +33,8 @@ pub(super) struct Received {
 pub(super) struct Seen {
     pub(super) requests: Vec<Received>,
     pub(super) connections: usize,
+    /// Of those, the ones that are open.
+    pub(super) open: usize,
     /// Most streams at a time.
     pub(super) together: usize,
     active: usize,
@@ -62,7 +64,12 @@ impl H2Backend {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
                     all.lock().unwrap().connections += 1;
-                    tokio::spawn(serve(stream, all.clone(), wait.clone()));
+                    all.lock().unwrap().open += 1;
+                    let (all, wait) = (all.clone(), wait.clone());
+                    tokio::spawn(async move {
+                        serve(stream, all.clone(), wait).await;
+                        all.lock().unwrap().open -= 1;
+                    });
                 }
             });
         });

@@ -270,6 +270,29 @@ async fn a_reset_goes_through_and_tells_whose_doing_it_was() {
     stop(stage).await;
 }
 
+/// More callers that do not read than a shared window would bear.
+#[tokio::test]
+async fn callers_that_do_not_read_hold_up_nobody_else() {
+    let backend = H2Backend::new();
+    let stage = Stage::one(&backend.url(), "    timeouts: { idle: 5s, first_byte: 5s }\n", "");
+    let stream = tokio::net::TcpStream::connect(stage.data()).await.unwrap();
+    let stalled = H2Caller::over(stream, 0).await;
+    let mut held = Vec::new();
+    for _ in 0..250 {
+        held.push(stalled.start(request("GET", "/big"), None, None).await);
+    }
+    until("them to stand", || (backend.look(|seen| seen.requests.len()) == 250).then_some(())).await;
+    let caller = H2Caller::new(stage.data()).await;
+    for _ in 0..3 {
+        assert_eq!(caller.get("/big").await.unwrap().body.len(), 8 << 20);
+    }
+    assert_eq!(stage.outcome("v1", "backend_timeout") + stage.outcome("v1", "backend_reset"), 0);
+    assert_eq!(backend.look(|seen| seen.connections), 3, "a hundred streams each");
+    drop((held, stalled));
+    until("the empty ones to be closed", || (backend.look(|seen| seen.open) == 1).then_some(())).await;
+    stop(stage).await;
+}
+
 /// What a backend says it has not touched goes out once more, also a POST, as long as its body is there.
 #[tokio::test]
 async fn a_refused_stream_is_sent_again_where_its_body_was_kept() {
@@ -347,7 +370,8 @@ fn curl_and_h2load_speak_it() {
     assert_eq!(said, "hello 2 200");
     let said = run("h2load", &["-n", "5000", "-c", "4", "-m", "50", &url(stage.data(), "/200")]);
     assert!(said.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
-    assert_eq!(backend.look(|seen| seen.connections), 1);
+    // 200 streams at a time, a hundred on each.
+    assert!(backend.look(|seen| seen.connections) <= 2);
     stage.stop();
     let stage = Stage::one(&url(plain.address, ""), "", "");
     let said = run("h2load", &["-n", "2000", "-c", "4", "-m", "25", "-d", "Cargo.toml", &url(stage.data(), "/chunks")]);
