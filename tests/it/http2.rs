@@ -343,6 +343,23 @@ async fn a_caller_that_takes_nothing_is_cut_and_counted() {
     }
 }
 
+/// A window of one byte: the answer is on its way as far as its stream is concerned, and never leaves.
+#[tokio::test]
+async fn a_caller_that_never_takes_the_rest_loses_its_connection() {
+    let plain = http1();
+    let stage = Stage::one(&format!("http://{}", plain.address), "", "connections: { write_stall: 500ms }\n");
+    let stream = tokio::net::TcpStream::connect(stage.data()).await.unwrap();
+    let caller = H2Caller::over(stream, 1).await;
+    let (response, _stream) = caller.start(request("GET", "/sized"), None, None).await;
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "h");
+    let ended = tokio::time::timeout(Duration::from_secs(10), caller.ended).await.expect("it was never cut");
+    drop(ended);
+    until("the count", || (stage.count(&["coalmine_callers_cut_total"]) == 1).then_some(())).await;
+    assert_eq!(stage.outcome("v1", "ok"), 1);
+    stop(stage).await;
+}
+
 /// What a program of the system prints.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
