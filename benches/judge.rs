@@ -1,4 +1,5 @@
-//! What deciding costs: a look of the judge, a sticky draw, a ticket sealed and opened, an event of a stream read in passing.
+//! What deciding costs: a look of the judge, a sticky draw, a ticket sealed and opened, an event of a stream read in passing, the
+//! framing of a request.
 
 use coalmine::{
     core::{
@@ -8,6 +9,7 @@ use coalmine::{
         split::Draw,
         stats::histogram::Histogram,
         ticket::{Prediction, Ticket, TicketKey},
+        wire::Wire,
     },
     proxy::events::Scanner,
 };
@@ -77,5 +79,18 @@ fn events(c: &mut Criterion) {
     assert!(scanner.summary().fault().is_none() && scanner.summary().tokens > 0);
 }
 
-criterion_group!(benches, judge, split, ticket, events);
+/// As a script asks a model.
+const POST: &[u8] =
+    b"POST /v2/models/digits/infer HTTP/1.1\r\nhost: models.example.com\r\nuser-agent: python-requests/2.32.3\r\n\
+accept-encoding: gzip, deflate\r\naccept: */*\r\nconnection: keep-alive\r\n\
+content-type: application/json\r\ncontent-length: 66\r\n\r\n\
+{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1],\"data\":[1]}]}";
+
+fn wire(c: &mut Criterion) {
+    let mut wire = Wire::default();
+    c.bench_function(&format!("wire: a POST of {} bytes", POST.len()), |b| b.iter(|| wire.check(black_box(POST))));
+    assert!(wire.heads() > 0 && !wire.is_in_head());
+}
+
+criterion_group!(benches, judge, split, ticket, events, wire);
 criterion_main!(benches);

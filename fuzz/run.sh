@@ -11,7 +11,11 @@ if ! "$tools/bin/cargo-fuzz" --version 2>/dev/null | grep -q "$cargo_fuzz"; then
 fi
 command -v c++ >/dev/null || { apt-get update -qq && apt-get install -y -qq g++; }
 # The package forbids unsafe code, so coverage without a sanitizer loses nothing, and builds with the pinned stable toolchain.
-build="--fuzz-dir fuzz --sanitizer none --target-dir target/fuzz"
+host=$(rustc -vV | sed -n 's/^host: //p')
+"$tools/bin/cargo-fuzz" build --fuzz-dir fuzz --sanitizer none --target-dir target/fuzz
+# libFuzzer's own main does not ignore SIGPIPE as Rust's does, and a caller whose peer has closed must not end the process. `cargo fuzz run`
+# would set it back, so the targets are started from here.
+trap '' PIPE
 [ $# -gt 0 ] || set -- request_head route_match ticket yaml_spec yaml_edit
 for target in "$@"; do
     case $target in
@@ -24,7 +28,7 @@ for target in "$@"; do
     mkdir -p "$corpus" "$artifacts"
     echo "fuzz: $target"
     # shellcheck disable=SC2086
-    "$tools/bin/cargo-fuzz" run $build "$target" "$corpus" "fuzz/corpus-seeds/$target" -- \
+    "target/fuzz/$host/release/$target" "$corpus" "fuzz/corpus-seeds/$target" \
         -max_total_time="${FUZZ_SECONDS:-60}" -timeout=25 -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="$artifacts/" $extra
 done

@@ -19,3 +19,4 @@ pub mod status;
 pub mod tally;
 pub mod ticket;
 pub mod variant;
+pub mod wire;

@@ -1,5 +1,6 @@
 //! World to core types and back: one file per thing in the world. Translators hold no policy.
 
+pub mod checked;
 pub mod client;
 pub mod clock;
 pub mod dial;

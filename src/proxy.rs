@@ -8,7 +8,7 @@
 //!   │       TLS handshake fails or takes too long: closed
 //!   │       HTTP/2 by ALPN or by its preface, else HTTP/1.1; no head in time: closed
 //!   ▼
-//! check ─── doubtful framing, Host, target: 400 + close; head too large: 431      strict
+//! check ─── doubtful bytes, Host, target: 400 + close; head too large: 431        io/checked, strict
 //!   ▼
 //! find ──── no table yet: 503; no route: 404; this caller has too much: 429       serve
 //!   ▼
@@ -41,6 +41,7 @@ mod admission;
 mod answer;
 mod body;
 mod connections;
+mod data_thread;
 mod endpoints;
 mod error;
 pub mod events;
@@ -58,7 +59,7 @@ mod upload;
 mod used;
 
 pub use admission::{Callers, Gates};
-pub use connections::DataThread;
+pub use data_thread::DataThread;
 pub use headers::HeaderPolicy;
 
 use std::time::Duration;

@@ -62,17 +62,23 @@ pub(super) fn haproxy(site: &Site<'_>) -> String {
 
 /// The routes and the settings: split, sticky key, tallies, ticket and metrics, all on.
 pub(super) fn coalmine(site: &Site<'_>) -> [String; 2] {
-    let Site { work, port, admin, stable, canary, .. } = site;
+    let Site { dir, work, port, admin, stable, canary } = site;
     let protocol = if *work == Work::Events { "openai" } else { "v2" };
+    let scheme = if work.grpc() { "h2c" } else { "http" };
     let routes = format!(
-        "apiVersion: coalmine.dev/v1alpha1\nkind: RouteTable\nroutes:\n  - name: digits\n    match: {{ path: /v2/models/digits }}\n    \
+        "apiVersion: coalmine.dev/v1alpha1\nkind: RouteTable\nroutes:\n  - name: digits\n    match: {{ path: / }}\n    \
          protocol: {protocol}\n    sticky: {{ header: x-user }}\n    variants:\n      \
-         - {{ name: v1, role: stable, weight: 90, url: 'http://127.0.0.1:{stable}' }}\n      \
-         - {{ name: v2, role: canary, weight: 10, url: 'http://127.0.0.1:{canary}' }}\n"
+         - {{ name: v1, role: stable, weight: 90, url: '{scheme}://127.0.0.1:{stable}' }}\n      \
+         - {{ name: v2, role: canary, weight: 10, url: '{scheme}://127.0.0.1:{canary}' }}\n"
     );
+    let tls = if work.tls() {
+        format!("tls: {{ certificates: [ {{ cert_file: {0}/cert.pem, key_file: {0}/key.pem }} ] }}\n", dir.display())
+    } else {
+        String::new()
+    };
     let settings = format!(
         "threads: 1\nlisten: 127.0.0.1:{port}\nadmin: 127.0.0.1:{admin}\nlog: {{ level: error }}\n\
-         connections: {{ max: 19000, header_read: 300s }}\ndrain: {{ lame_duck: 0s, limit: 1s }}\n"
+         connections: {{ max: 19000, header_read: 300s }}\ndrain: {{ lame_duck: 0s, limit: 1s }}\n{tls}"
     );
     [routes, settings]
 }

@@ -41,13 +41,12 @@ impl Kind {
         }
     }
 
-    /// The capability table: which proxies can do which work. A `false` for Coalmine is work still to be done there.
+    /// The capability table: which proxies can do which work.
     pub(super) fn takes_part(self, work: Work) -> bool {
         let [tls, h2, grpc] = match self {
-            Self::Nginx | Self::Haproxy | Self::Envoy => [true, true, true],
+            Self::Nginx | Self::Haproxy | Self::Envoy | Self::Coalmine => [true, true, true],
             // The minimal split is HTTP/1.1 only: that is what it is a yardstick for.
             Self::Pingora => [false, false, false],
-            Self::Coalmine => [false, false, false],
         };
         (tls || !work.tls()) && (h2 || !work.h2()) && (grpc || !work.grpc())
     }

@@ -13,6 +13,7 @@ use crate::core::{
     split::{Split, WHOLE, Weight, siphash},
     variant::{Role, Variant},
 };
+use http::HeaderValue;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Puts the parts together and lowers them by the clamps. Generation and revision are the caller's to fill in.
@@ -202,6 +203,8 @@ fn variants(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Vec<Variant> 
     built
         .map(|((v, artefact), effective)| Variant {
             name: v.name.value.clone(),
+            // A name has no character that a header's value may not have.
+            label: HeaderValue::from_str(v.name.value.as_str()).unwrap_or(HeaderValue::from_static("unknown")),
             role: v.role.value,
             said: v.weight.value,
             effective,

@@ -2,13 +2,17 @@
 //! without a database, a label cannot be forged, and its age is known.
 //!
 //! Layout before base64url: version, time (6 bytes, ms), nonce (8), release (8), route, variant, prediction (each with a
-//! length byte), and the first 16 bytes of HMAC-SHA-256 (RFC 2104) over all of that. Integers are big-endian.
+//! length byte), and a MAC of 16 bytes over all of that. Integers are big-endian.
+//!
+//! The MAC is SipHash-2-4 with its 128-bit output (Aumasson & Bernstein, *SipHash: a fast short-input PRF*, 2012) under a 128-bit key
+//! that is derived from the secret by SHA-256. It is made for short messages: a ticket is sealed for every answer, and HMAC-SHA-256
+//! was an eighth of all that a request cost.
 
 use super::name::{ReleaseKey, RouteName, VariantName};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use std::fmt;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::{fmt, hash::Hasher};
 
 const VERSION: u8 = 1;
 const MAC_BYTES: usize = 16;
@@ -19,22 +23,21 @@ pub const TICKET_CHARS_MAX: usize = 512;
 
 /// The key that the replicas share.
 #[derive(Clone)]
-pub struct TicketKey(Hmac<Sha256>);
+pub struct TicketKey(SipHasher24);
 
 impl TicketKey {
     /// A key from secret bytes; at least 16 of them should be random.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        // HMAC pads a key to the block with zeros; hashing first lets every length in.
-        let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
-        block.iter_mut().zip(Sha256::digest(secret)).for_each(|(to, from)| *to = from);
-        Self(Hmac::new(&block))
+        let mut key = [0; 16];
+        key.iter_mut().zip(Sha256::digest(secret)).for_each(|(to, from)| *to = from);
+        Self(SipHasher24::new_with_key(&key))
     }
 
-    fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
-        mac.update(message);
-        mac
+    fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
+        let mut hasher = self.0;
+        hasher.write(message);
+        hasher.finish128().as_bytes()
     }
 }
 
@@ -122,8 +125,8 @@ impl Ticket {
                 push(&mut bytes, digest);
             }
         }
-        let mac = key.mac(&bytes).finalize().into_bytes();
-        bytes.extend_from_slice(mac.get(..MAC_BYTES).unwrap_or_default());
+        let mac = key.mac(&bytes);
+        bytes.extend_from_slice(&mac);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -139,8 +142,9 @@ impl Ticket {
         let body_bytes = bytes.len().checked_sub(MAC_BYTES).ok_or(TicketError::Malformed)?;
         let (body, mac) = bytes.split_at_checked(body_bytes).ok_or(TicketError::Malformed)?;
         let ticket = Self::parse(body).ok_or(TicketError::Malformed)?;
-        key.mac(body).verify_truncated_left(mac).map_err(|_| TicketError::Forged)?;
-        Ok(ticket)
+        // All bytes are compared, wherever the first difference is: time tells a guesser nothing.
+        let difference = key.mac(body).iter().zip(mac).fold(0, |sum, (ours, theirs)| sum | (ours ^ theirs));
+        if std::hint::black_box(difference) == 0 { Ok(ticket) } else { Err(TicketError::Forged) }
     }
 
     fn parse(mut body: &[u8]) -> Option<Self> {

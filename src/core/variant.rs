@@ -4,6 +4,7 @@ use super::{
     name::{Artefact, VariantName},
     split::Weight,
 };
+use http::HeaderValue;
 use std::{fmt, time::Duration};
 
 /// The role a variant plays on its route.
@@ -140,6 +141,8 @@ pub struct ModelRef {
 pub struct Variant {
     /// Its name, unique in the route.
     pub name: VariantName,
+    /// The same as a header's value, made once: every answer carries it.
+    pub label: HeaderValue,
     /// The role it plays.
     pub role: Role,
     /// The weight the file says.

@@ -16,6 +16,12 @@ pub fn now() -> Now {
     Now { mono_ms: millis(START.elapsed()), wall_ms: millis(wall) }
 }
 
+/// The wall clock alone, in milliseconds since 1970 UTC.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
 /// The monotonic clock alone, in microseconds since the process started.
 #[must_use]
 pub fn mono_us() -> u64 {

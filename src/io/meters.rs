@@ -23,7 +23,6 @@ impl Meter {
         self.0.fetch_sub(1, Relaxed);
     }
 
-    /// Becomes `n`.
     /// Makes it `n`.
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
@@ -53,12 +52,25 @@ pub enum Refusal {
     CallerLimit,
     /// Too many connections have changed their protocol.
     Tunnels,
+    /// The head of the request is larger than it may be.
+    LargeHead,
+    /// The head of the request did not come in time.
+    SlowHead,
 }
 
 impl Refusal {
     /// Every reason, in the order of their meters.
-    pub const ALL: [Self; 7] =
-        [Self::Invalid, Self::NoRoute, Self::NoTable, Self::TooLarge, Self::Overload, Self::CallerLimit, Self::Tunnels];
+    pub const ALL: [Self; 9] = [
+        Self::Invalid,
+        Self::NoRoute,
+        Self::NoTable,
+        Self::TooLarge,
+        Self::Overload,
+        Self::CallerLimit,
+        Self::Tunnels,
+        Self::LargeHead,
+        Self::SlowHead,
+    ];
 
     /// The metric label.
     #[must_use]
@@ -71,6 +83,8 @@ impl Refusal {
             Self::Overload => "overload",
             Self::CallerLimit => "caller_limit",
             Self::Tunnels => "tunnels",
+            Self::LargeHead => "large_head",
+            Self::SlowHead => "slow_head",
         }
     }
 }

@@ -76,10 +76,10 @@ impl Callers {
         self: &Arc<Self>,
         route: &Route,
         headers: &HeaderMap,
-        origin: IpAddr,
+        origin: impl FnOnce() -> IpAddr,
     ) -> Result<Option<CallerPlace>, TooMany> {
         let Some(limit) = &route.caller_limit else { return Ok(None) };
-        let key = key(&route.name, &limit.key, headers, origin);
+        let key = key(&route.name, &limit.key, headers, origin());
         let mut counts = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_default();
         if *count >= limit.in_flight {

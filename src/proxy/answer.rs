@@ -241,17 +241,17 @@ impl Exchange<'_> {
 
     /// Says which variant answered, and hands out the ticket for a later label.
     fn expose(&self, headers: &mut HeaderMap, variant: usize, told: &Told) {
-        headers.remove(VARIANT);
-        headers.remove(TICKET);
         let Some(answered) = self.route.variant(variant) else {
             return;
         };
-        if self.route.expose.variant
-            && let Ok(name) = HeaderValue::from_str(answered.name.as_str())
-        {
-            headers.insert(VARIANT, name);
+        // A backend that says such a thing itself is not believed.
+        if self.route.expose.variant {
+            headers.insert(VARIANT, answered.label.clone());
+        } else {
+            headers.remove(VARIANT);
         }
         if !self.route.expose.ticket || self.pinned {
+            headers.remove(TICKET);
             return;
         }
         let prediction = match told {
@@ -259,7 +259,7 @@ impl Exchange<'_> {
             Told::Nothing | Told::Malformed => Prediction::Unknown,
         };
         let ticket = Ticket {
-            at_ms: clock::now().wall_ms,
+            at_ms: clock::wall_ms(),
             nonce: rand::rng().random(),
             release: self.route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key),
             route: self.route.name.clone(),

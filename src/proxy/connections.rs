@@ -1,26 +1,20 @@
-//! A data thread: accepts connections, finds out what they speak, serves them, and ends politely.
+//! One connection of a caller: finds out what it speaks, serves it, and ends it politely.
 
 use super::{
-    ProxySettings,
-    admission::{Callers, Gates},
     body::ResponseBody,
     flow::Flow,
     headers::Caller,
     thread::Thread,
     used::{Held, Streams, Used, ending},
 };
-use crate::{
-    core::{snapshot::Live, ticket::TicketKey},
-    io::{
-        directory::Directory,
-        gather::Gather,
-        listener::{Guarded, accept_pause},
-        meters::Meters,
-        tls::{ClientTls, ServerTls},
-    },
+use crate::io::{
+    checked::{Answers, Checked},
+    gather::Gather,
+    listener::Guarded,
+    meters::Refusal,
+    tls::ServerTls,
 };
-use arc_swap::ArcSwap;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -28,37 +22,25 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
-    cell::Cell,
     convert::Infallible,
-    future::{Future as _, poll_fn},
-    net::SocketAddr,
-    pin::pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::Poll,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     sync::watch,
-    task::spawn_local,
-    time::{Duration, Instant, interval, sleep, sleep_until, timeout},
+    time::{Duration, Instant, sleep, timeout},
 };
 
-/// How often idle connections and stalled callers are looked through.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What a client that speaks HTTP/2 without asking first begins with (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Largest head of a request; a larger one is answered with 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long a head that is not complete may hold a connection that is to end.
 const HALF_A_HEAD: Duration = Duration::from_secs(1);
-/// What a caller is told past the most connections; under TLS there is nobody to tell before a handshake.
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// Bytes that a connection reads ahead of what is passed on.
 const READ_BYTES_MAX: usize = HEAD_BYTES_MAX;
 /// Requests on one HTTP/2 connection at a time.
@@ -78,148 +60,19 @@ const PING_LIMIT: Duration = Duration::from_secs(20);
 /// Once it was told that we close, an HTTP/2 caller without streams may take so long to say that it has heard.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// Everything a data thread is given.
-#[derive(Debug)]
-pub struct DataThread {
-    /// Its number: which cells of the tallies it writes.
-    pub index: usize,
-    /// The config loop writes.
-    pub live: Arc<ArcSwap<Live>>,
-    /// Seals tickets.
-    pub key: TicketKey,
-    /// Limits that no route says.
-    pub settings: ProxySettings,
-    /// `app` writes `true` once.
-    pub drain: watch::Receiver<bool>,
-    /// Shared by all threads.
-    pub meters: Arc<Meters>,
-    /// Shared by all threads.
-    pub gates: Arc<Gates>,
-    /// Shared by all threads.
-    pub callers: Arc<Callers>,
-    /// Shared by all threads.
-    pub directory: Arc<Directory>,
-    /// Certificates of the listener; `None`: plain.
-    pub tls: Option<ServerTls>,
-    /// Whom backends under TLS are to be.
-    pub backend_tls: Option<ClientTls>,
-}
-
 /// Becomes `true` when connections are to end.
 pub(super) type Closing = watch::Receiver<bool>;
 
-impl DataThread {
-    /// Serves until it is told to drain and everything in flight is done, or the drain limit is over. Must run inside a
-    /// `LocalSet` of a single-threaded runtime.
-    ///
-    /// # Errors
-    /// If the listener cannot be registered with the runtime.
-    pub async fn run(self, listener: std::net::TcpListener) -> std::io::Result<()> {
-        let listener = TcpListener::from_std(listener)?;
-        let thread = Rc::new(Thread {
-            index: self.index,
-            key: self.key,
-            meters: self.meters,
-            settings: self.settings,
-            callers: self.callers,
-            live: self.live,
-            gates: self.gates,
-            directory: self.directory,
-            backend_tls: self.backend_tls,
-            flows: Default::default(),
-            world: Default::default(),
-            active: Cell::default(),
-            resending: Cell::default(),
-            shadowing: Cell::default(),
-        });
-        let (close, closing) = watch::channel(false);
-        let mut drain = self.drain;
-        tokio::select! {
-            () = accept(&thread, &listener, self.tls.as_ref(), &closing) => {}
-            () = sweep(&thread) => {}
-            () = lame_duck(&mut drain, self.settings.lame_duck) => {}
-        }
-        drop(listener);
-        close.send_replace(true);
-        drop(closing);
-        // Every connection holds a receiver: when the last one is gone, all are closed.
-        let ending = async {
-            tokio::select! {
-                () = close.closed() => {}
-                () = sweep(&thread) => {}
-            }
-        };
-        let _ = timeout(self.settings.drain_limit, ending).await;
-        Ok(())
-    }
-}
-
-async fn lame_duck(drain: &mut watch::Receiver<bool>, pause: Duration) {
-    // A lost sender means that the process is ending as well.
-    let _ = drain.wait_for(|drain| *drain).await;
-    sleep(pause).await;
-}
-
-async fn sweep(thread: &Thread) {
-    let mut beat = interval(SWEEP_EVERY);
-    loop {
-        beat.tick().await;
-        thread.sweep();
-    }
-}
-
-async fn accept(thread: &Rc<Thread>, listener: &TcpListener, tls: Option<&ServerTls>, closing: &Closing) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => admit(thread, stream, peer, tls, closing),
-            Err(error) => {
-                thread.meters.accept_errors.up();
-                if let Some(again) = accept_pause(&error) {
-                    sleep_until(again).await;
-                }
-            }
-        }
-    }
-}
-
-/// Starts serving a connection; closes it at once if there are too many.
-fn admit(thread: &Rc<Thread>, stream: TcpStream, peer: SocketAddr, tls: Option<&ServerTls>, closing: &Closing) {
-    let meters = &thread.meters;
-    if meters.connections_open.get() >= thread.settings.connections_max {
-        meters.connections_refused.up();
-        if tls.is_none() {
-            // A fresh socket takes so little at once, and nobody is waited for.
-            let _ = stream.try_write(BUSY);
-        }
-        return;
-    }
-    meters.connections_accepted.up();
-    meters.connections_open.up();
-    let _ = stream.set_nodelay(true);
-    let guarded = Guarded::new(stream, thread.settings.write_stall);
-    let caller = Caller::new(peer.ip(), tls.is_some());
-    let mut connection = Connection { thread: thread.clone(), caller, closing: closing.clone() };
-    let tls = tls.cloned();
-    spawn_local(async move {
-        // An error here is the caller's connection breaking; the request on it has been counted where it belongs.
-        match tls {
-            None => connection.plain(guarded).await,
-            Some(tls) => Box::pin(connection.tls(guarded, &tls)).await,
-        }
-        connection.thread.meters.connections_open.down();
-    });
-}
-
 /// One connection of a caller.
-struct Connection {
-    thread: Rc<Thread>,
-    caller: Caller,
-    closing: Closing,
+pub(super) struct Connection {
+    pub(super) thread: Rc<Thread>,
+    pub(super) caller: Caller,
+    pub(super) closing: Closing,
 }
 
 impl Connection {
     /// HTTP/1.1, or HTTP/2 if the caller begins with its preface.
-    async fn plain(&mut self, mut stream: Guarded) {
+    pub(super) async fn plain(&mut self, mut stream: Guarded) {
         let begins = {
             let sniff = timeout(self.thread.settings.header_read, stream.begins_with(PREFACE));
             tokio::select! {
@@ -238,7 +91,7 @@ impl Connection {
         }
     }
 
-    async fn tls(&mut self, stream: Guarded, tls: &ServerTls) {
+    pub(super) async fn tls(&mut self, stream: Guarded, tls: &ServerTls) {
         let unsent = stream.unsent();
         let gather = Gather::new(stream);
         let handshake = timeout(self.thread.settings.handshake, tls.acceptor().accept(gather.clone()));
@@ -259,11 +112,13 @@ impl Connection {
 
     async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S, unsent: &AtomicBool) {
         let (thread, caller, closing) = (&self.thread, &self.caller, &self.closing);
-        let used = Rc::new(Used::default());
+        let (stream, answers) = Checked::new(stream);
+        let (told, used) = (&answers, Rc::new(Used::default()));
         let service = service_fn(|request: Request<Incoming>| {
             let one = used.one();
             async move {
                 let answer = thread.serve(request, caller, closing).await;
+                told.answer(answer.status() == StatusCode::SWITCHING_PROTOCOLS);
                 Ok::<_, Infallible>(answer.map(|body| Held { body, _one: one }))
             }
         });
@@ -275,20 +130,24 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
-        let mut closing = closing.clone();
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
-        }
-        // What is being answered is finished; half a head is not waited for.
-        loop {
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = sleep(HALF_A_HEAD) => {}
+        let ended = match or_closing(connection.as_mut(), closing.clone()).await {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                // What is being answered is finished; half a head is not waited for.
+                loop {
+                    tokio::select! {
+                        ended = connection.as_mut() => break ended,
+                        () = sleep(HALF_A_HEAD) => {}
+                    }
+                    if used.active.get() == 0 && !unsent.load(Relaxed) {
+                        return;
+                    }
+                }
             }
-            if used.active.get() == 0 && !unsent.load(Relaxed) {
-                return;
-            }
+        };
+        if let Some(refusal) = ended.err().and_then(|error| refusal(&error, &answers)) {
+            thread.meters.refuse(refusal);
         }
     }
 
@@ -351,4 +210,32 @@ impl Connection {
         })
         .await;
     }
+}
+
+/// What hyper refused, and answered if it could, before there was a request. Any other error is the connection breaking: the
+/// request on it has been counted where it belongs.
+fn refusal(error: &hyper::Error, answers: &Answers) -> Option<Refusal> {
+    if error.is_parse_too_large() {
+        Some(Refusal::LargeHead)
+    } else if error.is_parse() {
+        Some(Refusal::Invalid)
+    } else {
+        // A connection that was only idle for too long has nothing to be blamed for.
+        (error.is_timeout() && answers.is_in_head()).then_some(Refusal::SlowHead)
+    }
+}
+
+/// What `work` gives, or nothing once all connections are to end. `work` is polled for every piece of a request, and `closing` only once it
+/// has changed: the first poll has left it our waker.
+async fn or_closing<F: Future>(mut work: Pin<&mut F>, mut closing: Closing) -> Option<F::Output> {
+    let (look, mut armed) = (closing.clone(), false);
+    let mut told = pin!(closing.wait_for(|closing| *closing));
+    poll_fn(|cx| {
+        let due = !std::mem::replace(&mut armed, true) || look.has_changed().unwrap_or(true);
+        if due && told.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
 }

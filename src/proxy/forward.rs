@@ -181,15 +181,17 @@ impl Attempt<'_> {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         let begin = Instant::now();
+        let mut now = begin;
         let answered = {
             let mut answer = pin!(sender.send(request));
             loop {
                 // Looked at again while the body is on its way: the caller may begin to keep us waiting, or stop.
-                let look = self.head_limit(begin).min(Instant::now() + self.timeouts.idle);
-                match timeout_at(look, answer.as_mut()).await {
+                match timeout_at(self.head_limit(begin).min(now + self.timeouts.idle), answer.as_mut()).await {
                     Ok(answered) => break answered,
-                    Err(_) if Instant::now() < self.head_limit(begin) => {}
-                    Err(_) => return Err(Failed::new(self.late())),
+                    Err(_) => now = Instant::now(),
+                }
+                if now >= self.head_limit(begin) {
+                    return Err(Failed::new(self.late()));
                 }
             }
         };

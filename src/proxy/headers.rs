@@ -57,21 +57,18 @@ impl Caller {
 
 impl HeaderPolicy {
     /// Adds what the policy says to a request that goes on. The last element of `X-Forwarded-For` is always the peer we saw.
-    pub(super) fn request(self, headers: &mut HeaderMap, caller: &Caller, authority: &Authority, version: Version) {
+    pub(super) fn request(self, headers: &mut HeaderMap, caller: &Caller, host: &HeaderValue, version: Version) {
         if self.forwarded {
-            self.add_forwarded(headers, caller, authority);
+            add_forwarded(headers, caller, host);
         }
         append(headers, FORWARDED_FOR, &caller.text);
         let scheme = HeaderValue::from_static(if caller.tls { "https" } else { "http" });
-        let host = headers.get(header::HOST).cloned();
         if self.trusted_hops == 0 {
             headers.insert(FORWARDED_PROTO, scheme);
-            host.map(|host| headers.insert(FORWARDED_HOST, host));
+            headers.insert(FORWARDED_HOST, host.clone());
         } else {
             headers.entry(FORWARDED_PROTO).or_insert(scheme);
-            if let (Entry::Vacant(entry), Some(host)) = (headers.entry(FORWARDED_HOST), host) {
-                entry.insert(host);
-            }
+            headers.entry(FORWARDED_HOST).or_insert(host.clone());
         }
         if self.via {
             let via = HeaderValue::from_static(if version == Version::HTTP_2 { "2 coalmine" } else { "1.1 coalmine" });
@@ -95,18 +92,6 @@ impl HeaderPolicy {
         }
     }
 
-    fn add_forwarded(self, headers: &mut HeaderMap, caller: &Caller, authority: &Authority) {
-        let peer = match caller.ip {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("\"[{ip}]\""),
-        };
-        let proto = if caller.tls { "https" } else { "http" };
-        let element = format!("for={peer};host=\"{authority}\";proto={proto}");
-        if let Ok(element) = HeaderValue::try_from(element) {
-            append(headers, header::FORWARDED, &element);
-        }
-    }
-
     /// Whom a request is from: the peer, or whom the trusted proxies in front of us say.
     pub(super) fn origin(self, headers: &HeaderMap, caller: &Caller) -> IpAddr {
         let elements = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
@@ -122,15 +107,29 @@ impl HeaderPolicy {
     }
 }
 
+fn add_forwarded(headers: &mut HeaderMap, caller: &Caller, host: &HeaderValue) {
+    let peer = match caller.ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    };
+    let proto = if caller.tls { "https" } else { "http" };
+    let host = host.to_str().unwrap_or("");
+    if let Ok(element) = HeaderValue::try_from(format!("for={peer};host=\"{host}\";proto={proto}")) {
+        append(headers, header::FORWARDED, &element);
+    }
+}
+
 /// Appends to a list field: one field with all of it, in order.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
-    let before: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let all = match before.as_slice() {
-        [] => Ok(value.clone()),
-        before => HeaderValue::from_bytes(&[&before.join(&b", "[..])[..], b", ", value.as_bytes()].concat()),
-    };
-    if let Ok(all) = all {
-        headers.insert(name, all);
+    match headers.entry(name) {
+        Entry::Vacant(entry) => drop(entry.insert(value.clone())),
+        Entry::Occupied(mut entry) => {
+            let before: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
+            let all = [&before.join(&b", "[..])[..], b", ", value.as_bytes()].concat();
+            if let Ok(all) = HeaderValue::from_bytes(&all) {
+                entry.insert(all);
+            }
+        }
     }
 }
 

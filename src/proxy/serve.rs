@@ -42,28 +42,30 @@ impl Thread {
         closing: &Closing,
     ) -> Response<ResponseBody> {
         let started = Instant::now();
-        let grpc = headers::is_grpc(request.headers());
-        let pin = request.headers().get(strict::PIN).cloned();
         let head = match strict::request(&mut request) {
             Ok(head) => head,
-            Err(what) => return self.refuse(Refusal::Invalid, Error::invalid(what), grpc),
+            Err(what) => {
+                let grpc = headers::is_grpc(request.headers());
+                return self.refuse(Refusal::Invalid, Error::invalid(what), grpc);
+            }
         };
+        let grpc = head.grpc;
         let world = self.world();
         let snapshot = &world.live.snapshot;
         if snapshot.generation == Generation(0) {
             return self.refuse(Refusal::NoTable, Error::NO_TABLE, grpc);
         }
-        let found = snapshot.routes.find(head.authority.host(), request.uri().path(), request.headers());
+        let found = snapshot.routes.find(head.name(), request.uri().path(), request.headers());
         let Some((position, route)) = found else {
             return self.refuse(Refusal::NoRoute, Error::NO_ROUTE, grpc);
         };
-        let origin = self.settings.headers.origin(request.headers(), caller);
+        let origin = || self.settings.headers.origin(request.headers(), caller);
         let Ok(caller_place) = self.callers.enter(route, request.headers(), origin) else {
             return self.refuse(Refusal::CallerLimit, Error::CALLER_LIMIT, grpc);
         };
-        let (variant, pinned) = pick(route, request.headers(), pin.as_ref());
+        let (variant, pinned) = pick(route, request.headers(), head.pin.as_ref());
         let version = request.version();
-        self.settings.headers.request(request.headers_mut(), caller, &head.authority, version);
+        self.settings.headers.request(request.headers_mut(), caller, &head.host, version);
         let observation = Observation::begin(world.clone(), (position, variant), self.index, started, pinned);
         let exchange = Exchange {
             thread: self,

@@ -3,7 +3,8 @@
 //! What reaches a backend is one unambiguous message that we serialised ourselves; anything doubtful is refused with 400.
 
 use super::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, TakesTrailers};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, uri::Authority};
+use crate::core::grpc;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, uri::PathAndQuery};
 use http_body::Body;
 use std::net::Ipv6Addr;
 
@@ -20,7 +21,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Asks for a variant.
-pub(super) const PIN: HeaderName = HeaderName::from_static("x-coalmine-pin");
+const PIN: HeaderName = HeaderName::from_static("x-coalmine-pin");
 
 /// Fields that naming them in `Connection` must not remove: they carry meaning end to end, or were put there by us.
 fn is_protected(name: &HeaderName) -> bool {
@@ -30,10 +31,67 @@ fn is_protected(name: &HeaderName) -> bool {
 /// What the head of a request says, once it has been checked.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// Who is asked for; its host is matched in the caller's letters.
-    pub(super) authority: Authority,
+    /// Who is asked for: the value of Host as it goes on.
+    pub(super) host: HeaderValue,
+    /// How much of it is the name, without the port.
+    name_bytes: usize,
     /// The protocol that the caller wants to change to, if it may.
     pub(super) upgrade: Option<HeaderValue>,
+    /// The variant that the caller wants.
+    pub(super) pin: Option<HeaderValue>,
+    /// Whether it is a gRPC call.
+    pub(super) grpc: bool,
+}
+
+impl Head {
+    /// The name that is asked for, in the caller's letters, without the port.
+    pub(super) fn name(&self) -> &str {
+        self.host.to_str().ok().and_then(|host| host.get(..self.name_bytes)).unwrap_or("")
+    }
+}
+
+/// What stands in a head that matters here. Found in one pass: most requests have nothing to be removed, and looking each name up
+/// would cost more than all the rest of this file.
+#[derive(Debug, Default)]
+struct Seen<'a> {
+    host: Option<&'a HeaderValue>,
+    hosts: usize,
+    lengths: usize,
+    encodings: usize,
+    hop_by_hop: bool,
+    upgrade: bool,
+    takes_trailers: bool,
+    trailer: bool,
+    pin: Option<&'a HeaderValue>,
+    grpc: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" => (seen.host, seen.hosts) = (Some(value), seen.hosts + 1),
+                "content-length" => seen.lengths += 1,
+                "content-type" => seen.grpc = grpc::is_grpc(value.as_bytes()),
+                "trailer" => seen.trailer = true,
+                "transfer-encoding" => (seen.encodings, seen.hop_by_hop) = (seen.encodings + 1, true),
+                "te" => {
+                    (seen.takes_trailers, seen.hop_by_hop) = (value.as_bytes().eq_ignore_ascii_case(b"trailers"), true);
+                }
+                "upgrade" => (seen.upgrade, seen.hop_by_hop) = (true, true),
+                "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "expect"
+                | "proxy-authenticate"
+                | "proxy-authorization" => seen.hop_by_hop = true,
+                "x-coalmine-pin" => seen.pin = Some(value),
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 /// Checks the head of a request and brings it into the form in which it may be sent on.
@@ -41,29 +99,40 @@ pub(super) struct Head {
 /// # Errors
 /// What is doubtful about it.
 pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'static str> {
-    framing(request)?;
+    let seen = Seen::of(request.headers());
+    framing(&seen, request)?;
     if request.method() == Method::CONNECT {
         return Err("CONNECT is not served here");
     }
-    let authority = authority(request)?;
-    let upgrade = upgrade(request);
+    let (host, name_bytes) = host(&seen, request)?;
+    let head = Head {
+        host,
+        name_bytes,
+        upgrade: if seen.upgrade { upgrade(request) } else { None },
+        pin: seen.pin.cloned(),
+        grpc: seen.grpc,
+    };
+    let Seen { hosts, hop_by_hop, takes_trailers, trailer, .. } = seen;
+    let alone = request.body().is_end_stream();
     let targeted = request.uri().authority().is_some();
     origin_form(request)?;
-    if request.headers().get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+    if takes_trailers {
         request.extensions_mut().insert(TakesTrailers);
     }
-    let alone = request.body().is_end_stream();
     let headers = request.headers_mut();
-    if targeted || !headers.contains_key(header::HOST) {
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "the request target is not valid")?;
-        headers.insert(header::HOST, host);
+    if targeted || hosts == 0 {
+        headers.insert(header::HOST, head.host.clone());
     }
-    remove_hop_by_hop(headers);
-    if alone {
+    if hop_by_hop || trailer {
+        take_away(headers);
+    }
+    if alone && trailer {
         headers.remove(header::TRAILER);
     }
-    headers.remove(&PIN);
-    Ok(Head { authority, upgrade })
+    if head.pin.is_some() {
+        headers.remove(PIN);
+    }
+    Ok(head)
 }
 
 /// What the caller wants to change to. Not to HTTP/2 or TLS, which are spoken here from the first byte or not at all; and not
@@ -82,55 +151,59 @@ fn upgrade<B: Body>(request: &Request<B>) -> Option<HeaderValue> {
 }
 
 /// One length, said once: `Content-Length` or exactly `Transfer-Encoding: chunked`.
-fn framing<B>(request: &Request<B>) -> Result<(), &'static str> {
-    let headers = request.headers();
-    let encodings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    let chunked =
-        headers.get(header::TRANSFER_ENCODING).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    match (encodings, lengths) {
+fn framing<B>(seen: &Seen<'_>, request: &Request<B>) -> Result<(), &'static str> {
+    let chunked = || {
+        let encoding = request.headers().get(header::TRANSFER_ENCODING);
+        encoding.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    };
+    match (seen.encodings, seen.lengths) {
         (0, 0 | 1) => Ok(()),
-        (1, 0) if chunked && request.version() == Version::HTTP_11 => Ok(()),
+        (1, 0) if chunked() && request.version() == Version::HTTP_11 => Ok(()),
         (1, 0) => Err("the only transfer encoding is `chunked`, in HTTP/1.1"),
         (0, _) => Err("more than one Content-Length"),
         _ => Err("Content-Length beside Transfer-Encoding, or more than one of them"),
     }
 }
 
-/// Who is asked for: the target's authority if it has one, else the one Host field.
-fn authority<B>(request: &Request<B>) -> Result<Authority, &'static str> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => return Err("more than one Host"),
-        (Some(host), None) => Some(parse(host)?),
-        (None, _) if request.version() == Version::HTTP_11 => return Err("no Host"),
-        (None, _) => None,
-    };
-    if let Some(target) = request.uri().authority() {
-        if !matches!(request.uri().scheme_str(), Some("http" | "https")) || !names_one_host(target) {
-            return Err("the request target is not valid");
+/// Who is asked for, as a value of Host, and how long its name is: the target's authority if it has one, else the one Host field.
+fn host<B>(seen: &Seen<'_>, request: &Request<B>) -> Result<(HeaderValue, usize), &'static str> {
+    let said = match (seen.hosts, seen.host) {
+        (0, _) if request.version() == Version::HTTP_11 => return Err("no Host"),
+        (0, _) | (_, None) => None,
+        (1, Some(host)) => {
+            let name_bytes = host.to_str().ok().and_then(name_of).ok_or("Host is not valid")?;
+            Some((host.clone(), name_bytes))
         }
-        return Ok(target.clone());
-    }
-    Ok(host.unwrap_or_else(|| Authority::from_static("localhost")))
-}
-
-fn parse(host: &HeaderValue) -> Result<Authority, &'static str> {
-    let authority = host.to_str().ok().and_then(|text| text.parse().ok());
-    authority.filter(names_one_host).ok_or("Host is not valid")
-}
-
-/// Whether this is one name or address, and a port at most. A list, a user, or a port that is none is read in another way by
-/// somebody else.
-fn names_one_host(authority: &Authority) -> bool {
-    let host = authority.host();
-    let rest = authority.as_str().strip_prefix(host).unwrap_or("@");
-    let port = rest.is_empty() || (rest.len() > 1 && authority.port_u16().is_some());
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let named = |name: &str| {
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+        _ => return Err("more than one Host"),
     };
-    port && literal.map_or_else(|| named(host), |address| address.parse::<Ipv6Addr>().is_ok())
+    let Some(target) = request.uri().authority() else {
+        return Ok(said.unwrap_or((HeaderValue::from_static("localhost"), "localhost".len())));
+    };
+    let bad = "the request target is not valid";
+    if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
+        return Err(bad);
+    }
+    let name_bytes = name_of(target.as_str()).ok_or(bad)?;
+    Ok((HeaderValue::from_str(target.as_str()).map_err(|_| bad)?, name_bytes))
+}
+
+/// The length of the name, if this is one name or address, and a port at most. A list, a user, or a port that is none is read in
+/// another way by somebody else.
+fn name_of(host: &str) -> Option<usize> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let address = rest.split_once(']')?.0;
+            address.parse::<Ipv6Addr>().ok()?;
+            host.split_at_checked(address.len() + 2)?
+        }
+        None => {
+            let (name, port) = host.split_at_checked(host.find(':').unwrap_or(host.len()))?;
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+            (!name.is_empty() && name.bytes().all(plain)).then_some((name, port))?
+        }
+    };
+    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    (port.is_empty() || port.strip_prefix(':').is_some_and(number)).then_some(name.len())
 }
 
 /// Only path and query go on, byte for byte; bytes past ASCII have to be written as `%XX`.
@@ -143,12 +216,21 @@ fn origin_form<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     }
     let path = request.uri().path_and_query().cloned().filter(|path| path.as_str().starts_with('/'));
     let path = path.ok_or("the request target is not valid")?;
+    // An empty path reads as `/` and is written as nothing: `GET http://host#x` would go on without a target.
+    let path = if path.as_str() == "/" { PathAndQuery::from_static("/") } else { path };
     *request.uri_mut() = path.into();
     Ok(())
 }
 
 /// Removes what concerns this connection only, and whatever `Connection` names.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let seen = Seen::of(headers);
+    if seen.hop_by_hop || seen.trailer {
+        take_away(headers);
+    }
+}
+
+fn take_away(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)

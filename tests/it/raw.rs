@@ -19,6 +19,7 @@ mod sending;
 mod shares;
 mod sizes;
 mod table;
+mod upgrades;
 mod waits;
 
 use super::support::{Caller, routes, settings, start_with, stop};

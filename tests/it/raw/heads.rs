@@ -6,6 +6,7 @@ use super::{
     recorder::Recorder,
     table::{Case, Expect::*, PATH, SMUGGLED, case, check, get, post},
 };
+use crate::support::wait;
 
 /// A valid request line, a Host, and one more line.
 fn with(line: &str) -> String {
@@ -134,7 +135,7 @@ fn strangers() -> Vec<Case> {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [lines(), request_lines(), strangers()].into_iter().flatten().collect()
+    [lines(), line_feeds(), request_lines(), strangers()].into_iter().flatten().collect()
 }
 
 #[test]
@@ -142,20 +143,21 @@ fn a_doubtful_head_is_refused_and_what_is_odd_but_valid_goes_on() {
     check(&cases());
 }
 
-/// RFC 9112 allows a bare LF as the end of a line, and two readers may differ on it. If it is let in, it is never let out.
-#[test]
-fn a_bare_line_feed_never_goes_on() {
-    let lf = |text: &str| text.replace("\r\n", "\n");
-    let (all, first) = (lf(&with("x: 1")), with("x: 1").replacen("\r\n", "\n", 1));
-    check(&[
-        case("only LF", &all, Tamed),
-        case("LF after the request line", &first, Tamed),
-        case("LF after a field", get("host: a\nx: 1\r\n"), Tamed),
-        case("LF at the end of the head", format!("GET {PATH} HTTP/1.1\r\nhost: a\r\n\n"), Tamed),
-        case("LF, then a length", post("x: a\ncontent-length: 3\r\n", "abc"), Tamed),
-        case("LF, then chunks", post("x: a\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"), Tamed),
-        case("LF before the request", format!("\n{}", with("x: 1")), Tamed),
-    ]);
+/// RFC 9112 allows a bare LF as the end of a line, and two readers may differ on it.
+fn line_feeds() -> Vec<Case> {
+    let (all, first) = (with("x: 1").replace("\r\n", "\n"), with("x: 1").replacen("\r\n", "\n", 1));
+    vec![
+        case("only LF", all, Refused(400)),
+        case("LF after the request line", first, Refused(400)),
+        case("LF after a field", get("host: a\nx: 1\r\n"), Refused(400)),
+        case("LF at the end of the head", format!("GET {PATH} HTTP/1.1\r\nhost: a\r\n\n"), Refused(400)),
+        case("LF, then a length", post("x: a\ncontent-length: 3\r\n", "abc"), Refused(400)),
+        case("LF, then chunks", post("x: a\ntransfer-encoding: chunked\r\n", "0\r\n\r\n"), Refused(400)),
+        case("LF before the request", format!("\n{}", with("x: 1")), Refused(400)),
+        case("LF in the second head", with("x: 1") + &with("x: 1\ny: 2"), PassedThen(1, 400)),
+        case("LF after a body", post("content-length: 3\r\n", "abc\n"), PassedThen(1, 400)),
+        case("LF without an end", format!("GET {PATH} HTTP/1.1\nhost"), Refused(400)),
+    ]
 }
 
 /// Whether or not HTTP/2 is spoken here: its first bytes are no request to a backend.
@@ -170,5 +172,25 @@ fn the_preface_of_http2_is_no_request() {
     let mut raw = Raw::sent(stage.app.data, with("x: 1"));
     assert_eq!(raw.answer(false).map(|answer| answer.status), Ok(200));
     assert_eq!(backend.seen().requests.len(), 1);
+    stage.stop();
+}
+
+#[test]
+fn heads_that_are_no_request_are_counted_as_refusals() {
+    let backend = Recorder::echo();
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let large = format!("x: {}", "y".repeat(100_000));
+    for (reason, text, status) in [
+        ("invalid", with("x: \0"), 400),
+        ("invalid", with("x: y\nz: 1"), 400),
+        ("invalid", get(""), 400),
+        ("large_head", with(&large), 431),
+    ] {
+        let parts = ["coalmine_refusals_total", &format!("\"{reason}\"")];
+        let before = stage.metric(&parts);
+        assert_eq!(Raw::sent(stage.app.data, &text).answer(false).map(|answer| answer.status), Ok(status));
+        // The answer is sent before the connection ends, which is what is counted.
+        wait("the count", || (stage.metric(&parts) > before + 0.5).then_some(()));
+    }
     stage.stop();
 }

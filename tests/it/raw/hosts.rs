@@ -105,8 +105,15 @@ fn targets() -> Vec<Case> {
     ] {
         cases.push(case(name, of(method, target), Refused(400)));
     }
-    // No part of a request, but cut off before we see it.
-    cases.push(case("a fragment", of("GET", &format!("{PATH}#x")), Tamed));
+    for target in [
+        format!("{PATH}#x"),
+        format!("{PATH}#"),
+        format!("#{PATH}"),
+        format!("{PATH}?a#b"),
+        format!("http://a{PATH}#x"),
+    ] {
+        cases.push(case(&format!("a fragment in {target}"), of("GET", &target), Refused(400)));
+    }
     cases
 }
 

@@ -21,10 +21,6 @@ pub(super) enum Expect {
     PassedThen(usize, u16),
     /// The body is broken: this status and the end; the backend saw at most the beginning of one request, and then the end.
     Broken(u16),
-    /// Read in one way only: refused with 400, or one request passed on in another form and the end.
-    Defused,
-    /// Read in one way only: refused with 400 and the end, or one request passed on in another form.
-    Tamed,
     /// The end, after an answer of 4xx or none; the backend saw nothing.
     Closed,
 }
@@ -110,7 +106,6 @@ fn run(case: &Case, stage: &Stage, backend: &Recorder) -> Result<(), String> {
     let mut answers = Vec::new();
     let wanted = match case.expect {
         Expect::Passed(n) => n,
-        Expect::Tamed => 1,
         _ => usize::MAX,
     };
     let end = loop {
@@ -144,7 +139,7 @@ fn judge(case: &Case, answers: &[Answer], end: Option<End>, backend: &Recorder) 
         let why = || format!("answers {statuses:?}, end {end:?}, {complete} requests and {} cut", seen.unfinished);
         if good { Ok(()) } else { Err(why()) }
     };
-    let closed = end == Some(End::Closed) || (case.expect == Expect::Tamed && end.is_none());
+    let closed = end == Some(End::Closed);
     let ok = |n: usize| statuses.len() == n && statuses.iter().all(|status| *status == 200) && complete == n;
     let nothing = complete == 0 && seen.unfinished == 0;
     if seen.requests.iter().any(|request| request.target.contains("smuggled")) {
@@ -161,8 +156,6 @@ fn judge(case: &Case, answers: &[Answer], end: Option<End>, backend: &Recorder) 
             let last = statuses.last() == Some(&status) && statuses.len() == n + 1;
             is(last && statuses[..n].iter().all(|s| *s == 200) && complete == n && seen.unfinished == 0 && closed)?;
         }
-        Expect::Defused => is(closed && (ok(1) || (statuses == [400] && nothing)))?,
-        Expect::Tamed => is(ok(1) || (statuses == [400] && nothing && closed))?,
         Expect::Broken(status) => {
             is(statuses == [status] && closed && complete == 0)?;
             wait("the backend's connection to be closed", || (backend.read().ok()?.hanging == 0).then_some(()));

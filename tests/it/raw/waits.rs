@@ -131,6 +131,10 @@ fn a_head_that_does_not_come_is_not_waited_for() {
         assert!(end == End::Closed || told, "{start:?}: {end:?}");
         assert!(after < Duration::from_secs(3), "{start:?}: {after:?}");
     }
+    // Three of them had begun a head; the others had nothing to be slow with.
+    let slow = || stage.metric(&["coalmine_refusals_total", "\"slow_head\""]);
+    wait("the count", || (slow() > 2.5).then_some(()));
+    assert!(slow() < 3.5, "{}", slow());
     // A head that drips is as late as one that never comes.
     let mut raw = Raw::new(stage.app.data);
     let begin = Instant::now();
