@@ -38,7 +38,6 @@ pub fn render(
     page.releases(releases);
     page.config(config);
     page.meters(meters);
-    page.endpoints(meters);
     let mut families: Vec<MetricFamily> = page.families.into_values().collect();
     families.extend(prometheus::gather());
     TextEncoder::new().encode_to_string(&families).map_err(|error| error.to_string())
@@ -309,6 +308,18 @@ impl Page {
 mod tests {
     use super::*;
     use crate::core::tally::{ShadowReading, Timed};
+
+    #[test]
+    fn no_series_stands_on_the_page_twice() {
+        let none = (BTreeMap::default(), BTreeMap::default());
+        let page = render(&Live::default(), &ConfigStatus::default(), &none.0, &none.1, &Meters::default()).unwrap();
+        let series = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+        let mut names: Vec<&str> = series.map(|(series, _)| series).collect();
+        assert!(names.len() > 20, "{page}");
+        names.sort_unstable();
+        let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
 
     #[test]
     fn routes_that_generate_nothing_have_no_series_for_it() {

@@ -1,5 +1,5 @@
 //! Kept connections to one endpoint, of one thread: HTTP/1.1 ones on a stack (the newest goes out first, so that the rest can
-//! grow old and close), or the one HTTP/2 connection that everybody shares.
+//! grow old and close), or the HTTP/2 connection that everybody shares, and another one when that is full.
 
 use super::{
     dial::{Dial, Socket},
@@ -28,10 +28,12 @@ use tokio::{
 pub const IDLE_MAX: usize = 256;
 /// Largest head of an answer.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Requests on one HTTP/2 connection at a time; as many as RFC 9113 wants a server to allow at least.
+pub const STREAMS_MAX: usize = 100;
 /// What one answer over HTTP/2 may have on its way to us.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// ... and all of a connection together: callers that read slowly hold up the others only once there are this many of them.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// ... and all of a connection together: a share for each, so that callers that do not read never hold up the others.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * 100;
 /// A silent HTTP/2 connection with requests on it is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_LIMIT: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ pub enum Sender<B> {
     /// One request at a time.
     Http1(http1::SendRequest<B>),
     /// Many at a time; every request has a clone.
-    Http2(http2::SendRequest<B>),
+    Http2(Shared<B>),
 }
 
 impl<B: Body + 'static> Sender<B> {
@@ -73,8 +75,27 @@ impl<B: Body + 'static> Sender<B> {
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
         match self {
             Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
+            Self::Http2(shared) => shared.sender.try_send_request(request).await,
         }
+    }
+}
+
+/// An HTTP/2 connection, and how many hold on to it: the pool and each of its requests.
+#[derive(Debug)]
+pub struct Shared<B> {
+    sender: http2::SendRequest<B>,
+    held: Rc<()>,
+}
+
+impl<B> Clone for Shared<B> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), held: self.held.clone() }
+    }
+}
+
+impl<B> Shared<B> {
+    fn streams(&self) -> usize {
+        Rc::strong_count(&self.held) - 1
     }
 }
 
@@ -101,7 +122,7 @@ pub struct Pool<B> {
     chose_http1: Cell<bool>,
     idle_for: Duration,
     idle: RefCell<Vec<Idle<B>>>,
-    shared: RefCell<Option<http2::SendRequest<B>>>,
+    shared: RefCell<Vec<Shared<B>>>,
     /// One connection that may turn out to be shared is opened at a time: a burst must not open a hundred of them.
     opening: Mutex<()>,
 }
@@ -140,12 +161,11 @@ where
         Some(Connection { sender, reused: true })
     }
 
+    /// The first one with room: those behind it empty out once they are not needed.
     fn shared(&self) -> Option<Sender<B>> {
         let mut shared = self.shared.borrow_mut();
-        if shared.as_ref().is_some_and(http2::SendRequest::is_closed) {
-            *shared = None;
-        }
-        shared.clone().map(Sender::Http2)
+        shared.retain(|shared| !shared.sender.is_closed());
+        shared.iter().find(|shared| shared.streams() < STREAMS_MAX).cloned().map(Sender::Http2)
     }
 
     /// A fresh connection, or the shared one as soon as it stands. Must run inside a `LocalSet`.
@@ -173,9 +193,9 @@ where
         }
         let (socket, chose_http2) = self.dial.open(false).await?;
         let sender = if chose_http2 || self.http2 {
-            let sender = http2(socket).await?;
-            self.shared.replace(Some(sender.clone()));
-            Sender::Http2(sender)
+            let shared = Shared { sender: http2(socket).await?, held: Rc::default() };
+            self.shared.borrow_mut().push(shared.clone());
+            Sender::Http2(shared)
         } else {
             self.chose_http1.set(self.dial.tls.is_some());
             http1(socket).await?
@@ -198,6 +218,10 @@ where
         self.idle
             .borrow_mut()
             .retain(|idle| now.duration_since(idle.since) < self.idle_for && !idle.sender.is_closed());
+        let mut first = true;
+        self.shared
+            .borrow_mut()
+            .retain(|shared| !shared.sender.is_closed() && (std::mem::take(&mut first) || shared.streams() > 0));
     }
 }
 

@@ -1,8 +1,14 @@
 //! An answer's body on its way to the caller: streams, and knows whose fault it is when it ends early.
 
 use super::{
-    admission::CallerPlace, endpoints::InUse, events::Scanner, flow::Flow, headers::GRPC_STATUS, observe::Observation,
-    strict, upload::RequestBody,
+    admission::CallerPlace,
+    endpoints::InUse,
+    events::Scanner,
+    flow::{Flow, Piece},
+    headers::GRPC_STATUS,
+    observe::Observation,
+    strict,
+    upload::RequestBody,
 };
 use crate::{
     core::{grpc, tally::Outcome},
@@ -209,13 +215,13 @@ pub(super) fn grpc_outcome(status: Option<grpc::Status>) -> Outcome {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Cut;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Cut>>> {
         match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(streaming) => streaming.poll(cx),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(Piece::new(bytes))))),
+            Self::Stream(streaming) => streaming.poll(cx).map_ok(|frame| frame.map_data(Piece::new)),
         }
     }
 

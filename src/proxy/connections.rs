@@ -193,14 +193,15 @@ impl Connection {
             sleep(LAST_WORDS).await;
             used.unused_for(LAST_WORDS).await;
         });
+        let mut stuck = pin!(used.stuck.notified());
         let mut told = false;
         poll_fn(|cx| {
             if !told && ending.as_mut().poll(cx).is_ready() {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
-            // A silent caller must not hold the exit.
-            if told && last_words.as_mut().poll(cx).is_ready() {
+            // A caller must not keep what it does not take, and a silent one must not hold the exit.
+            if stuck.as_mut().poll(cx).is_ready() || (told && last_words.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(());
             }
             let polled = connection.as_mut().poll(cx).map(drop);

@@ -1,6 +1,7 @@
 //! Callers that stop taking what they asked for over HTTP/2. Such a caller leaves its window closed; hyper then waits for ever and
 //! does not even ask for more of the answer, so that the answer's own limits never strike. The sweep looks for those.
 
+use bytes::{Buf, Bytes};
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -17,14 +18,53 @@ task_local! {
 }
 
 /// The flow of one stream's answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flow {
     /// Since when a piece has been waiting to be taken.
     handed: Cell<Option<Instant>>,
     cut: Notify,
+    /// The stream's task is over; what is left of its answer can only be cut with its connection.
+    over: Cell<bool>,
+    connection: Rc<Notify>,
+}
+
+/// A piece of an answer, which keeps its flow in sight until it has left.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    _flow: Option<Rc<Flow>>,
+}
+
+impl Piece {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self { bytes, _flow: Flow::current() }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.bytes.advance(n);
+    }
+
+    fn copy_to_bytes(&mut self, n: usize) -> Bytes {
+        self.bytes.copy_to_bytes(n)
+    }
 }
 
 impl Flow {
+    /// The flow of a stream on a connection that ends when it is told so.
+    pub(super) fn new(connection: Rc<Notify>) -> Rc<Self> {
+        Rc::new(Self { handed: Cell::default(), cut: Notify::new(), over: Cell::default(), connection })
+    }
+
     /// The flow of the stream that is being worked on; HTTP/1.1 has none, its socket tells.
     pub(super) fn current() -> Option<Rc<Self>> {
         FLOW.try_with(Rc::clone).ok()
@@ -37,6 +77,7 @@ impl Flow {
             _ = FLOW.scope(self.clone(), stream) => {}
             () = self.cut.notified() => {}
         }
+        self.over.set(true);
     }
 
     /// A piece went on to the caller.
@@ -66,7 +107,11 @@ impl Flows {
             let Some(flow) = flow.upgrade() else { return false };
             let stalled = flow.handed.get().is_some_and(|since| since.elapsed() >= limit);
             if stalled {
-                flow.cut.notify_one();
+                if flow.over.get() {
+                    flow.connection.notify_one()
+                } else {
+                    flow.cut.notify_one()
+                }
                 cut += 1;
             }
             !stalled

@@ -37,13 +37,15 @@ pub(super) struct Answer {
 pub(super) struct Failed {
     pub(super) error: Error,
     pub(super) unsent: Option<Box<Request<RequestBody>>>,
+    /// The backend says that it did nothing with it.
+    pub(super) refused: bool,
     /// Which endpoint it was.
     pub(super) slot: Option<u8>,
 }
 
 impl Failed {
     pub(super) fn new(error: Error) -> Self {
-        Self { error, unsent: None, slot: None }
+        Self { error, unsent: None, refused: false, slot: None }
     }
 }
 
@@ -90,7 +92,7 @@ impl Attempt<'_> {
     ) -> Result<Answer, Failed> {
         let mut in_use = match self.peer.pick(place, self.connect_limit()).await {
             Ok(in_use) => in_use,
-            Err(error) => return Err(Failed { error, unsent: Some(request), slot: None }),
+            Err(error) => return Err(Failed { unsent: Some(request), ..Failed::new(error) }),
         };
         let mut request = request;
         for others in (0..ENDPOINTS_TRIED_MAX).rev() {
@@ -108,7 +110,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        Err(Failed { error: Error::CONNECT, unsent: Some(request), slot: Some(in_use.slot()) })
+        Err(Failed { unsent: Some(request), slot: Some(in_use.slot()), ..Failed::new(Error::CONNECT) })
     }
 
     async fn send_to(
@@ -126,7 +128,7 @@ impl Attempt<'_> {
                 Some(kept_alive) => kept_alive,
                 None => match self.connect(in_use).await {
                     Ok(fresh) => fresh,
-                    Err(error) => return Err(Failed { error, unsent: Some(request), slot: None }),
+                    Err(error) => return Err(Failed { unsent: Some(request), ..Failed::new(error) }),
                 },
             };
             let reused = connection.reused;
@@ -136,7 +138,8 @@ impl Attempt<'_> {
                 Err(Failed { unsent: Some(back), .. }) if reused => request = back,
                 Err(failed) => {
                     let may = reused && resend.is_none() && failed.error == Error::RESET;
-                    let replay = self.replay.filter(|replay| may && (self.resend_any || replay.is_idempotent()));
+                    let safe = |replay: &&Replay| failed.refused || self.resend_any || replay.is_idempotent();
+                    let replay = self.replay.filter(|replay| may && safe(replay));
                     let once_more = replay.zip(self.upload).and_then(|(replay, upload)| replay.request(upload));
                     let place = once_more.as_ref().and_then(|_| self.thread.resend());
                     request = once_more.filter(|_| place.is_some()).ok_or(failed)?;
@@ -199,6 +202,7 @@ impl Attempt<'_> {
             Ok(response) => Ok((response, sender)),
             Err(mut error) => Err(Failed {
                 unsent: error.take_message().map(Box::new),
+                refused: is_refused(error.error()),
                 error: self.upload.and_then(|upload| upload.failed()).unwrap_or_else(|| backend_fault(error.error())),
                 slot: None,
             }),
@@ -245,4 +249,15 @@ impl Attempt<'_> {
 
 fn backend_fault(error: &hyper::Error) -> Error {
     if error.is_parse() { Error::MALFORMED } else { Error::RESET }
+}
+
+/// Whether an HTTP/2 backend says that it has not begun with this stream (RFC 9113 section 8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        let reason = cause.reason();
+        cause.is_remote()
+            && (reason == Some(h2::Reason::REFUSED_STREAM)
+                || (cause.is_go_away() && reason == Some(h2::Reason::NO_ERROR)))
+    })
 }

@@ -3,9 +3,8 @@
 use super::{
     body::{Cut, ResponseBody},
     connections::Closing,
-    flow::Flow,
+    flow::{Flow, Piece},
 };
-use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use std::{
@@ -16,6 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
+    sync::Notify,
     task::spawn_local,
     time::{Duration, Instant, sleep_until},
 };
@@ -32,13 +32,15 @@ pub(super) async fn ending(mut closing: Closing, used: Rc<Used>, idle: Duration)
 #[derive(Debug)]
 pub(super) struct Used {
     pub(super) active: Cell<u32>,
+    /// Told when what is left of an answer is not taken.
+    pub(super) stuck: Rc<Notify>,
     /// Since when there has been none.
     since: Cell<Option<Instant>>,
 }
 
 impl Default for Used {
     fn default() -> Self {
-        Self { active: Cell::default(), since: Cell::new(Some(Instant::now())) }
+        Self { active: Cell::default(), stuck: Rc::default(), since: Cell::new(Some(Instant::now())) }
     }
 }
 
@@ -82,10 +84,10 @@ pub(super) struct Held {
 }
 
 impl Body for Held {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Cut>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -104,9 +106,9 @@ pub(super) struct Streams(pub(super) Rc<Used>);
 
 impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let one = self.0.one();
+        let (one, flow) = (self.0.one(), Flow::new(self.0.stuck.clone()));
         spawn_local(async move {
-            Rc::new(Flow::default()).run(stream).await;
+            flow.run(stream).await;
             drop(one);
         });
     }

@@ -33,6 +33,8 @@ pub(super) struct Received {
 pub(super) struct Seen {
     pub(super) requests: Vec<Received>,
     pub(super) connections: usize,
+    /// Of those, the ones that are open.
+    pub(super) open: usize,
     /// Most streams at a time.
     pub(super) together: usize,
     active: usize,
@@ -42,7 +44,7 @@ pub(super) struct Seen {
 
 /// A backend that speaks HTTP/2 by prior knowledge. What it does is the last segment of the path:
 /// `echo` sends the body back with a trailer; `slow` answers after [`H2Backend::go`]; `events` sends a piece, waits for that, sends
-/// the rest; `reset` breaks off before an answer, `half` in the middle of one; `big` has 8 MiB; a number is a status without a body.
+/// the rest; `refuse` refuses the first of two in a row; `reset` breaks off before an answer, `half` in the middle of one; `big` has 8 MiB; a number is a status without a body.
 pub(super) struct H2Backend {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -62,7 +64,12 @@ impl H2Backend {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
                     all.lock().unwrap().connections += 1;
-                    tokio::spawn(serve(stream, all.clone(), wait.clone()));
+                    all.lock().unwrap().open += 1;
+                    let (all, wait) = (all.clone(), wait.clone());
+                    tokio::spawn(async move {
+                        serve(stream, all.clone(), wait).await;
+                        all.lock().unwrap().open -= 1;
+                    });
                 }
             });
         });
@@ -111,30 +118,25 @@ async fn answer(
     seen: &Mutex<Seen>,
     go: &Notify,
 ) -> Option<()> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let what = head.uri.path().rsplit('/').next().unwrap().to_owned();
     let going = go.notified();
     tokio::pin!(going);
     going.as_mut().enable();
+    let refused_last;
     let at = {
         let mut seen = seen.lock().unwrap();
+        refused_last = seen.requests.last().is_some_and(|last| last.head.uri.path() == head.uri.path());
         seen.requests.push(Received { head, body: Vec::new(), trailers: None });
         seen.requests.len() - 1
     };
-    let mut all = Vec::new();
-    while let Some(piece) = body.data().await {
-        match piece {
-            Ok(piece) => {
-                let _ = body.flow_control().release_capacity(piece.len());
-                all.extend_from_slice(&piece);
-            }
-            Err(error) => {
-                seen.lock().unwrap().resets.extend(error.reason());
-                return None;
-            }
+    let (all, trailers) = match take(body).await {
+        Ok(all) => all,
+        Err(error) => {
+            seen.lock().unwrap().resets.extend(error.reason());
+            return None;
         }
-    }
-    let trailers = body.trailers().await.ok().flatten();
+    };
     {
         let received = &mut seen.lock().unwrap().requests[at];
         (received.body, received.trailers) = (all.clone(), trailers.clone());
@@ -142,6 +144,9 @@ async fn answer(
     let ok = Response::builder().header("content-type", "text/plain").header("trailer", "x-end, x-t");
     match what.as_str() {
         "reset" => respond.send_reset(Reason::INTERNAL_ERROR),
+        // Every other one, beginning with the first.
+        "refuse" if refused_last => respond.send_response(Response::new(()), true).map(drop).ok()?,
+        "refuse" => respond.send_reset(Reason::REFUSED_STREAM),
         "echo" => {
             let mut end = trailers.unwrap_or_default();
             end.insert("x-end", "1".parse().unwrap());
@@ -149,7 +154,7 @@ async fn answer(
             send(&mut stream, all.into(), false).await?;
             stream.send_trailers(end).ok()?;
         }
-        "slow" | "events" | "half" => waiting(&what, respond, seen, going).await?,
+        "slow" | "events" | "half" => slowly(&what, ok, respond, seen, going).await?,
         "big" => {
             let mut stream = respond.send_response(ok.body(()).unwrap(), false).ok()?;
             for _ in 0..128 {
@@ -169,16 +174,18 @@ async fn answer(
     Some(())
 }
 
-/// Answers after it was told to go on; `events` and `half` have begun before.
-async fn waiting(
+/// An answer that waits to be let go on, or to be reset.
+async fn slowly(
     what: &str,
+    ok: http::response::Builder,
     mut respond: SendResponse<Bytes>,
     seen: &Mutex<Seen>,
     going: impl Future<Output = ()>,
 ) -> Option<()> {
+    let early = what != "slow";
     let mut stream = None;
-    if what != "slow" {
-        let response = Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
+    if early {
+        let response = ok.header("content-type", "text/event-stream").body(()).unwrap();
         let mut begun = respond.send_response(response, false).ok()?;
         begun.send_data("data: one\n\n".into(), false).ok()?;
         stream = Some(begun);
@@ -202,6 +209,17 @@ async fn waiting(
         }
     }
     Some(())
+}
+
+/// A body to its end.
+async fn take(mut body: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+    let mut all = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        all.extend_from_slice(&piece);
+    }
+    Ok((all, body.trailers().await?))
 }
 
 async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes, last: bool) -> Option<()> {
@@ -281,14 +299,9 @@ impl H2Caller {
 /// Reads an answer to its end.
 pub(super) async fn whole(response: h2::client::ResponseFuture) -> Result<Whole, h2::Error> {
     let read = async {
-        let (head, mut incoming) = response.await?.into_parts();
-        let mut body = Vec::new();
-        while let Some(piece) = incoming.data().await {
-            let piece = piece?;
-            incoming.flow_control().release_capacity(piece.len())?;
-            body.extend_from_slice(&piece);
-        }
-        Ok(Whole { head, body, trailers: incoming.trailers().await? })
+        let (head, incoming) = response.await?.into_parts();
+        let (body, trailers) = take(incoming).await?;
+        Ok(Whole { head, body, trailers })
     };
     timeout(DEADLINE, read).await.expect("an answer in time")
 }
