@@ -190,7 +190,7 @@ mod tests {
     fn a_system_without_roots_is_met_by_who_needs_them_and_asked_again() {
         static INSTALLED: AtomicBool = AtomicBool::new(false);
         let ask: Platform = || {
-            let installed = INSTALLED.load(std::sync::atomic::Ordering::Relaxed);
+            let installed = INSTALLED.load(Relaxed);
             if installed { platform() } else { Err(TlsError::NoPlatformRoots) }
         };
         let tls = ClientTls::load_with(&ClientFiles::default(), Arc::default(), ask).unwrap();
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(tls.config_h1().err(), Some(TlsError::NoPlatformRoots));
         tls.look();
         assert_eq!(tls.config().err(), Some(TlsError::NoPlatformRoots));
-        INSTALLED.store(true, std::sync::atomic::Ordering::Relaxed);
+        INSTALLED.store(true, Relaxed);
         tls.look();
         assert_eq!(tls.config().err(), None, "these tests need the system's package `ca-certificates`");
         assert_eq!(tls.config_h1().unwrap().alpn_protocols, [b"http/1.1"]);
