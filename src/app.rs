@@ -26,6 +26,7 @@ use crate::{
         git::{Git, Remote},
         inbox, listener,
         meters::Meters,
+        process,
         source::file::FileSource,
         store::Store,
     },
@@ -70,6 +71,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let Some(routes) = &settings.routes else {
         bail!("no routes: say where the routes file is, with --routes PATH or `routes:` in the settings file");
     };
+    process::small_pages();
     let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let meters = Arc::new(Meters::default());
     let store = match &settings.state_dir {
@@ -270,7 +272,7 @@ fn spawn(
 fn proxy_settings(settings: &Settings, tls: &Tls) -> ProxySettings {
     let (connections, headers) = (settings.connections, settings.headers);
     let few = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let connections_max = connections.max.min(listener::connections_allowed());
+    let connections_max = connections.max.min(process::connections_allowed());
     if connections_max < connections.max {
         let help = "raise the limit of open files (ulimit -n) to twice the connections and 48 more";
         tracing::warn!(

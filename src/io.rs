@@ -12,6 +12,7 @@ pub mod listener;
 pub mod meters;
 pub mod metrics;
 pub mod pool;
+pub mod process;
 pub mod source;
 pub mod store;
 pub mod telemetry;

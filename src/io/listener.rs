@@ -22,17 +22,6 @@ use tokio::{
 /// Connections that may wait for `accept`.
 const BACKLOG: i32 = 4096;
 
-/// Descriptors that are kept for everything but callers and backends: listeners, probes, state, Git.
-const DESCRIPTORS_RESERVED: u64 = 48;
-
-/// How many callers the descriptors allow, each with a connection to a backend: the system's limit is first raised as far as it
-/// goes. So accepting never takes the last ones away from probes and commits.
-#[must_use]
-pub fn connections_allowed() -> u64 {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    (limit.saturating_sub(DESCRIPTORS_RESERVED) / 2).max(1)
-}
-
 /// Binds a listening socket that is ready for a runtime. With `reuse_port` several threads may each bind one of their own, and the
 /// kernel spreads connections over them.
 ///

@@ -2,6 +2,7 @@
 
 use crate::core::{route::Protocol, ticket::Prediction};
 use sonic_rs::{JsonValueTrait as _, PointerNode};
+use std::sync::LazyLock;
 
 /// What an answer told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,14 +20,22 @@ pub(super) fn knows_where(protocol: &Protocol) -> bool {
     !matches!(protocol, Protocol::Raw { prediction: None })
 }
 
+/// Where it sits, by protocol.
+static V2: LazyLock<[PointerNode; 3]> = LazyLock::new(|| [key("outputs"), PointerNode::Index(0), key("data")]);
+static V1: LazyLock<[PointerNode; 2]> = LazyLock::new(|| [key("predictions"), PointerNode::Index(0)]);
+static OPENAI: LazyLock<[PointerNode; 4]> =
+    LazyLock::new(|| [key("choices"), PointerNode::Index(0), key("message"), key("content")]);
+
+fn key(text: &'static str) -> PointerNode {
+    PointerNode::Key(text.into())
+}
+
 /// Looks for the prediction. Only the way to it is parsed; the rest of the answer is not validated.
 pub(super) fn find(protocol: &Protocol, body: &[u8]) -> Told {
-    let key = |text: &'static str| PointerNode::Key(text.into());
-    let index = PointerNode::Index;
     match protocol {
-        Protocol::V2 => look(body, &[key("outputs"), index(0), key("data")], true),
-        Protocol::V1 | Protocol::Mlflow => look(body, &[key("predictions"), index(0)], false),
-        Protocol::OpenAi => look(body, &[key("choices"), index(0), key("message"), key("content")], false),
+        Protocol::V2 => look(body, &*V2, true),
+        Protocol::V1 | Protocol::Mlflow => look(body, &*V1, false),
+        Protocol::OpenAi => look(body, &*OPENAI, false),
         Protocol::Raw { prediction: Some(tokens) } => {
             let node = |token: &str| match token.parse() {
                 Ok(number) => PointerNode::Index(number),
