@@ -71,7 +71,6 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     let Some(routes) = &settings.routes else {
         bail!("no routes: say where the routes file is, with --routes PATH or `routes:` in the settings file");
     };
-    process::small_pages();
     let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let meters = Arc::new(Meters::default());
     let store = match &settings.state_dir {
@@ -284,6 +283,7 @@ fn proxy_settings(settings: &Settings, tls: &Tls) -> ProxySettings {
     }
     ProxySettings {
         header_read: connections.header_read,
+        keep_alive: connections.keep_alive,
         handshake: tls.server.as_ref().map_or(Duration::ZERO, |(_, limit)| *limit),
         http2_idle: connections.http2_idle,
         write_stall: connections.write_stall,

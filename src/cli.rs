@@ -10,6 +10,7 @@ mod demo;
 mod people;
 mod serve;
 
+use crate::io::process;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Verb {
 /// Reads the arguments and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before much memory is asked for: what has been given already stays as it is.
+    process::small_pages();
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
         Verb::Demo(demo) => demo.run(),

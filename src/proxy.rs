@@ -67,8 +67,10 @@ use std::time::Duration;
 /// What the data threads need to know that no route says.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxySettings {
-    /// A request's head must be there after so long, and so long a kept connection may be idle.
+    /// A request's head must be there after so long.
     pub header_read: Duration,
+    /// A kept HTTP/1.1 connection may be idle for so long.
+    pub keep_alive: Duration,
     /// A TLS handshake may take so long.
     pub handshake: Duration,
     /// An HTTP/2 connection without requests is kept for so long.
@@ -95,6 +97,7 @@ impl Default for ProxySettings {
     fn default() -> Self {
         Self {
             header_read: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
             handshake: Duration::from_secs(10),
             http2_idle: Duration::from_secs(300),
             write_stall: Duration::from_secs(60),

@@ -75,6 +75,12 @@ impl<S> Checked<S> {
         (checked, answers)
     }
 
+    /// The stream under it.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Whether nothing may be used before an answer.
     fn is_waiting(&mut self) -> bool {
         if self.wire.is_waiting() && self.answers.0.answered.get() >= self.wire.heads() {

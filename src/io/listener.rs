@@ -65,6 +65,14 @@ impl Guarded {
         self.unsent.clone()
     }
 
+    /// Waits until there is something to be read, if only the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn readable(&self) -> io::Result<()> {
+        if self.seen.is_empty() { self.stream.readable().await } else { Ok(()) }
+    }
+
     /// Whether the caller's first bytes are these; waits until that is sure. They stay to be read.
     ///
     /// # Errors

@@ -138,6 +138,8 @@ pub const FEEDBACK_RESULTS: [&str; 11] = [
 pub struct Meters {
     /// Connections of callers, now.
     pub connections_open: Meter,
+    /// Kept connections of callers that nobody uses at the moment.
+    pub connections_parked: Meter,
     /// Connections of callers, ever.
     pub connections_accepted: Meter,
     /// Connections closed at once because there were too many.

@@ -221,6 +221,8 @@ impl Page {
     fn meters(&mut self, meters: &Meters) {
         let open = meters.connections_open.get() as f64;
         self.gauge(("coalmine_connections_open", "Connections of callers, now."), &[], open);
+        let parked = meters.connections_parked.get() as f64;
+        self.gauge(("coalmine_connections_parked", "Kept connections that nobody uses, now."), &[], parked);
         for (result, meter) in [
             ("accepted", &meters.connections_accepted),
             ("refused", &meters.connections_refused),

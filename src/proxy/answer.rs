@@ -266,7 +266,9 @@ impl Exchange<'_> {
             variant: answered.name.clone(),
             prediction,
         };
-        if let Ok(sealed) = HeaderValue::try_from(ticket.seal(&self.thread.key)) {
+        if let Ok(mut sealed) = HeaderValue::try_from(ticket.seal(&self.thread.key)) {
+            // Whoever holds it may label once: it belongs into no compression table.
+            sealed.set_sensitive(true);
             headers.insert(TICKET, sealed);
         }
     }

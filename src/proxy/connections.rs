@@ -23,7 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -39,6 +39,8 @@ use tokio::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Largest head of a request; a larger one is answered with 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A kept HTTP/1.1 connection gives its buffers back after so long without a request.
+const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// How long a head that is not complete may hold a connection that is to end.
 const HALF_A_HEAD: Duration = Duration::from_secs(1);
 /// Bytes that a connection reads ahead of what is passed on.
@@ -83,8 +85,13 @@ impl Connection {
         match begins {
             Ok(Ok(true)) => Box::pin(self.http2(Gather::new(stream))).await,
             Ok(Ok(false)) => {
-                let unsent = stream.unsent();
-                self.http1(stream, &unsent).await;
+                let (unsent, (mut stream, answers)) = (stream.unsent(), Checked::new(stream));
+                while let Some(quiet) = self.http1(stream, &answers, &unsent, Some(QUIET_AFTER)).await {
+                    stream = quiet;
+                    if !self.parked(stream.get_ref()).await {
+                        return;
+                    }
+                }
             }
             // It broke, or said nothing in time.
             Ok(Err(_)) | Err(_) => {}
@@ -106,14 +113,34 @@ impl Connection {
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.http2_over(stream, gather).await;
         } else {
-            self.http1(stream, &unsent).await;
+            let (stream, answers) = Checked::new(stream);
+            // Never parked: what TLS has read already does not make the socket readable.
+            self.http1(stream, &answers, &unsent, None).await;
         }
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S, unsent: &AtomicBool) {
+    /// Waits for the caller's next byte with hardly anything in memory; whether there is one.
+    async fn parked(&mut self, stream: &Guarded) -> bool {
+        let meter = &self.thread.meters.connections_parked;
+        meter.up();
+        let more = tokio::select! {
+            more = timeout(self.thread.settings.keep_alive, stream.readable()) => matches!(more, Ok(Ok(()))),
+            _ = self.closing.wait_for(|closing| *closing) => false,
+        };
+        meter.down();
+        more
+    }
+
+    /// Serves HTTP/1.1 to its end; or, with `quiet`, until nobody has wanted anything for so long, and gives the stream back then.
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &mut self,
+        stream: Checked<S>,
+        answers: &Answers,
+        unsent: &AtomicBool,
+        quiet: Option<Duration>,
+    ) -> Option<Checked<S>> {
         let (thread, caller, closing) = (&self.thread, &self.caller, &self.closing);
-        let (stream, answers) = Checked::new(stream);
-        let (told, used) = (&answers, Rc::new(Used::default()));
+        let (told, used) = (answers, Rc::new(Used::default()));
         let service = service_fn(|request: Request<Incoming>| {
             let one = used.one();
             // In a box: an idle connection would keep its four kilobytes.
@@ -130,26 +157,40 @@ impl Connection {
             .max_buf_size(READ_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        let mut connection = pin!(connection);
-        let ended = match or_closing(connection.as_mut(), closing.clone()).await {
-            Some(ended) => ended,
-            None => {
-                connection.as_mut().graceful_shutdown();
+        // In a box: a parked connection gives its memory back.
+        let mut connection = Box::new(connection);
+        let idle = async {
+            match quiet {
+                Some(quiet) => used.quiet(quiet, || answers.is_in_head() || unsent.load(Relaxed)).await,
+                None => pending().await,
+            }
+        };
+        let until = until(Pin::new(&mut *connection), closing.clone(), idle, || used.active.get() == 0).await;
+        let ended = match until {
+            Until::Ended(ended) => ended,
+            Until::Quiet => {
+                let parts = connection.into_parts()?;
+                // Only empty lines can be left over: a head that has begun is waited for.
+                return parts.read_buf.iter().all(|byte| b"\r\n".contains(byte)).then(|| parts.io.into_inner());
+            }
+            Until::Closing => {
+                Pin::new(&mut *connection).graceful_shutdown();
                 // What is being answered is finished; half a head is not waited for.
                 loop {
                     tokio::select! {
-                        ended = connection.as_mut() => break ended,
+                        ended = &mut *connection => break ended,
                         () = sleep(HALF_A_HEAD) => {}
                     }
                     if used.active.get() == 0 && !unsent.load(Relaxed) {
-                        return;
+                        return None;
                     }
                 }
             }
         };
-        if let Some(refusal) = ended.err().and_then(|error| refusal(&error, &answers)) {
+        if let Some(refusal) = ended.err().and_then(|error| refusal(&error, answers)) {
             thread.meters.refuse(refusal);
         }
+        None
     }
 
     async fn http2(&mut self, gather: Gather<Guarded>) {
@@ -228,17 +269,36 @@ fn refusal(error: &hyper::Error, answers: &Answers) -> Option<Refusal> {
     }
 }
 
-/// What `work` gives, or nothing once all connections are to end. `work` is polled for every piece of a request, and `closing` only once it
-/// has changed: the first poll has left it our waker.
-async fn or_closing<F: Future>(mut work: Pin<&mut F>, mut closing: Closing) -> Option<F::Output> {
+/// Why [`until`] gave up.
+enum Until<T> {
+    Ended(T),
+    Closing,
+    Quiet,
+}
+
+/// Runs `work` until it ends, all connections are to end, or `quiet` says so while the connection is `idle`. `work` is polled for every
+/// piece of a request; the others only when they may have something to say: their first poll has left them our waker.
+async fn until<F: Future>(
+    mut work: Pin<&mut F>,
+    mut closing: Closing,
+    quiet: impl Future<Output = ()>,
+    idle: impl Fn() -> bool,
+) -> Until<F::Output> {
     let (look, mut armed) = (closing.clone(), false);
     let mut told = pin!(closing.wait_for(|closing| *closing));
+    let mut quiet = pin!(quiet);
     poll_fn(|cx| {
         let due = !std::mem::replace(&mut armed, true) || look.has_changed().unwrap_or(true);
         if due && told.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
+            return Poll::Ready(Until::Closing);
         }
-        work.as_mut().poll(cx).map(Some)
+        if let Poll::Ready(ended) = work.as_mut().poll(cx) {
+            return Poll::Ready(Until::Ended(ended));
+        }
+        if idle() && quiet.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Until::Quiet);
+        }
+        Poll::Pending
     })
     .await
 }

@@ -81,7 +81,7 @@ impl HeaderPolicy {
             let mut text = [b'0'; 32];
             write_hex(&mut text, 0, high);
             write_hex(&mut text, 16, low);
-            entry.insert(ascii(&text));
+            entry.insert(ours(&text));
         }
         if self.trace
             && let Entry::Vacant(entry) = headers.entry(TRACE_PARENT)
@@ -138,11 +138,14 @@ fn trace_parent(high: u64, low: u64, span: u64) -> HeaderValue {
     write_hex(&mut text, 3, high);
     write_hex(&mut text, 19, low);
     write_hex(&mut text, 36, span);
-    ascii(&text)
+    ours(&text)
 }
 
-fn ascii(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static(""))
+/// A value that never comes again. HTTP/2 is told so: it would put every one of them into its table, and something useful out of it.
+fn ours(text: &[u8]) -> HeaderValue {
+    let mut value = HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
 }
 
 /// Sixteen hexadecimal digits at `at`.

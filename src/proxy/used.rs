@@ -17,7 +17,7 @@ use std::{
 use tokio::{
     sync::Notify,
     task::spawn_local,
-    time::{Duration, Instant, sleep_until},
+    time::{Duration, Instant, sleep, sleep_until},
 };
 
 /// When an HTTP/2 connection is to end: all connections do, or nobody has used it for `idle`.
@@ -54,6 +54,17 @@ impl Used {
                 Some(since) => sleep_until(since + idle).await,
                 None => sleep_until(now + idle).await,
             }
+        }
+    }
+
+    /// Returns once there has been none for so long and nothing else is under way.
+    pub(super) async fn quiet(&self, idle: Duration, busy: impl Fn() -> bool) {
+        loop {
+            self.unused_for(idle).await;
+            if !busy() {
+                return;
+            }
+            sleep(idle).await;
         }
     }
 

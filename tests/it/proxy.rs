@@ -341,3 +341,36 @@ fn what_is_in_flight_is_finished_before_the_end() {
     stage.app.join();
     assert!(TcpStream::connect(data).is_err());
 }
+
+#[test]
+fn a_kept_connection_is_parked_while_nobody_uses_it_and_serves_again() {
+    let backend = Backend::always(200, "{}");
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let parked = |wanted: f64| {
+        wait("the connection's state", || {
+            ((stage.metric(&["coalmine_connections_parked"]) - wanted).abs() < 0.5).then_some(())
+        });
+    };
+    let mut kept = stage.caller();
+    for _ in 0..3 {
+        assert_eq!(kept.infer().status, 200);
+        // The admin connection that asks is none of these.
+        parked(1.0);
+    }
+    assert_eq!(kept.infer().status, 200);
+    parked(1.0);
+    drop(kept);
+    parked(0.0);
+    assert_eq!(backend.seen().len(), 4);
+    // Half a head is not parked: its time limit is a shorter one.
+    let mut half = TcpStream::connect(stage.app.data).unwrap();
+    half.write_all(b"GET /v2/models/digits HTTP/1.1\r\nho").unwrap();
+    let mut kept = stage.caller();
+    assert_eq!(kept.infer().status, 200);
+    parked(1.0);
+    half.write_all(b"st: a\r\n\r\n").unwrap();
+    let mut answer = [0; 64];
+    let n = half.read(&mut answer).unwrap();
+    assert!(answer[..n].starts_with(b"HTTP/1.1 200"));
+    stop(stage.app);
+}

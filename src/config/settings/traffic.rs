@@ -9,8 +9,10 @@ use std::time::Duration;
 pub struct ConnectionSettings {
     /// Most connections of callers at once, over all threads. Default 10,000.
     pub max: u64,
-    /// A request's head must be there after so long; so long a kept HTTP/1.1 connection may be idle. Default 10 s.
+    /// A request's head must be there after so long. Default 10 s.
     pub header_read: Duration,
+    /// A kept HTTP/1.1 connection may be idle for so long (under TLS: for `header_read`). Default 75 s.
+    pub keep_alive: Duration,
     /// An HTTP/2 connection without requests is kept for so long. Default 5 min.
     pub http2_idle: Duration,
     /// A caller that does not take its answer is waited for so long. Default 60 s.
@@ -28,6 +30,7 @@ impl Default for ConnectionSettings {
         Self {
             max: 10_000,
             header_read: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
             http2_idle: Duration::from_secs(300),
             write_stall: Duration::from_secs(60),
             tunnels: 1_000,
@@ -64,6 +67,7 @@ pub(super) fn connections(field: &Field<'_>) -> Option<ConnectionSettings> {
     let settings = ConnectionSettings {
         max: map.or("max", base.max, at_least_one(10_000_000)),
         header_read: map.or("header_read", base.header_read, positive),
+        keep_alive: map.or("keep_alive", base.keep_alive, positive),
         http2_idle: map.or("http2_idle", base.http2_idle, positive),
         write_stall: map.or("write_stall", base.write_stall, positive),
         tunnels: map.or("tunnels", base.tunnels, whole(1_000_000)),
