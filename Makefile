@@ -29,8 +29,9 @@ real: ## installs the real parts that tests run against (under target/real)
 	tests/real/clients/setup.sh target/real/clients
 	tests/real/chart/setup.sh target/real/bin
 
-test: check real ## all checks and tests; what CI runs
+test: check real ## all checks and tests, and what a request costs; what CI runs
 	$(CARGO) test --locked
+	$(MAKE) instructions
 
 test-chart: ## the chart and the dashboard, rendered by a real helm
 	tests/real/chart/setup.sh target/real/bin

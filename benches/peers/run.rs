@@ -11,11 +11,15 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-const IDLE_CONNECTIONS: u16 = 10_000;
+/// As many as a limit of 20,000 open files allows: each may need another one to a backend.
+const IDLE_CONNECTIONS: u16 = 9_900;
 /// TLS connections opened a second: below what the slowest peer can do on one core.
 const HANDSHAKES: u64 = 400;
+/// Before the memory of idle connections is looked at.
+const SETTLE: Duration = Duration::from_secs(5);
 const PATH: &str = "/v2/models/digits/infer";
 
 /// What was seen of one metric: per proxy, a value a round.
@@ -172,6 +176,8 @@ fn idle(peer: &Peer) -> Done<Vec<f64>> {
         .spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
+    // Idle is who has been for a while.
+    std::thread::sleep(SETTLE);
     let held = peer.process.memory_kib()?;
     drop(child.stdin.take());
     child.wait()?;

@@ -10,7 +10,7 @@ pub(super) enum Work {
     Mib,
     /// 100 streams of server-sent events, one each 10 ms.
     Events,
-    /// 10,000 kept connections that do nothing.
+    /// 9,900 kept connections that do nothing.
     Idle,
     /// 2,000 small posts a second.
     Latency,
