@@ -19,7 +19,7 @@ use crate::{
         judge_loop::JudgeLoop,
         release_loop::{In, Out, ReleaseLoop},
     },
-    core::{snapshot::Live, ticket::TicketKey},
+    core::{name::Generation, snapshot::Live, ticket::TicketKey},
     io::{
         clock,
         directory::Directory,
@@ -61,6 +61,7 @@ pub struct App {
     stop: watch::Sender<bool>,
     data_threads: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
+    live: Arc<ArcSwap<Live>>,
 }
 
 /// Starts everything. When it returns, both listeners are open.
@@ -118,7 +119,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     };
     let data_threads = data_threads(first, threads, spec)?;
     tracing::info!(%data, %admin, threads, "serving");
-    Ok(App { data, admin, drain, stop, data_threads, control: Some(control) })
+    Ok(App { data, admin, drain, stop, data_threads, control: Some(control), live })
 }
 
 /// What the planes share.
@@ -210,6 +211,12 @@ fn control(
 }
 
 impl App {
+    /// Whether a routes file is in force.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.live.load().snapshot.generation > Generation(0)
+    }
+
     /// Not ready any more; accepts for the lame-duck time, then ends what is in flight within the drain limit.
     pub fn drain(&self) {
         tracing::info!("draining");

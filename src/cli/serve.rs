@@ -1,9 +1,19 @@
 //! `coalmine serve`: settings from flags, environment and file; then everything until SIGTERM or Ctrl-C.
 
-use crate::{app, config::settings::Settings, io::telemetry};
+use crate::{
+    app::{self, App},
+    config::settings::Settings,
+    io::{process, telemetry},
+};
 use anyhow::{Context as _, anyhow};
-use std::{fs, path::PathBuf, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{fs, future::pending, path::PathBuf, process::ExitCode, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::interval,
+};
+
+/// How often we look whether there is a routes file yet, to tell the service manager.
+const READY_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Serve {
@@ -36,7 +46,8 @@ impl Serve {
         let settings = self.settings()?;
         telemetry::start(&settings.log.level, settings.log.json).map_err(|error| anyhow!(error))?;
         let app = app::start(&settings)?;
-        wait_for_the_end()?;
+        wait_for_the_end(&app)?;
+        process::tell_manager(process::Moment::Stopping);
         app.drain();
         app.join();
         Ok(())
@@ -63,14 +74,23 @@ impl Serve {
     }
 }
 
-/// SIGTERM is how Kubernetes asks, Ctrl-C is how people do.
-fn wait_for_the_end() -> anyhow::Result<()> {
+/// SIGTERM is how Kubernetes and systemd ask, Ctrl-C is how people do. Meanwhile whoever manages us is told once we are ready.
+fn wait_for_the_end(app: &App) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let ready = async {
+            let mut beat = interval(READY_EVERY);
+            while !app.is_ready() {
+                beat.tick().await;
+            }
+            process::tell_manager(process::Moment::Ready);
+            pending::<()>().await;
+        };
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
+            () = ready => {}
         }
         Ok(())
     })

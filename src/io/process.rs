@@ -17,3 +17,23 @@ pub fn small_pages() {
     // A kernel that does not know huge pages gives none.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
+
+/// What a service manager wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// A routes file is in force, and the listeners are open.
+    Ready,
+    /// The drain has begun.
+    Stopping,
+}
+
+/// Tells systemd, or whoever else speaks its protocol (`sd_notify(3)`, `Type=notify`); nobody, if nobody has asked.
+pub fn tell_manager(moment: Moment) {
+    let state = match moment {
+        Moment::Ready => sd_notify::NotifyState::Ready,
+        Moment::Stopping => sd_notify::NotifyState::Stopping,
+    };
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told; is NOTIFY_SOCKET right?");
+    }
+}

@@ -157,3 +157,24 @@ fn a_process_without_a_file_waits_for_it() {
     raw.send(get("host: a\r\n"));
     assert_eq!(raw.answer(false).map(|answer| answer.status), Ok(200), "on the connection of before");
 }
+
+#[test]
+fn a_service_manager_is_told_when_it_serves_and_when_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut text = [0; 256];
+        let n = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..n]).trim().to_owned()
+    };
+    let address = model(200, 1);
+    let first = format!("export NOTIFY_SOCKET={}", path.display());
+    let mut process = Process::start(&first, &unjudged(address, address, 0, ""), "drain: { lame_duck: 0s }\n");
+    assert_eq!(told(), "READY=1");
+    assert_eq!(Raw::sent(process.data, get("host: a\r\n")).answer(false).map(|answer| answer.status), Ok(200));
+    process.terminate();
+    assert_eq!(told(), "STOPPING=1");
+    process.end();
+}
