@@ -14,7 +14,6 @@ use std::{
     fs,
     io::Write as _,
     process::Command,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -126,7 +125,8 @@ fn callers_with_half_a_head_cost_little() {
     let before = process.memory();
     let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(380_000));
     let held: Vec<Raw> = (0..200).map(|_| Raw::sent(process.data, &head)).collect();
-    thread::sleep(Duration::from_secs(2));
+    let refused = || metric(process.admin, &["coalmine_refusals_total", "large_head"]);
+    wait("all of them to be refused", || (refused() >= held.len() as f64).then_some(()));
     let each = process.memory().saturating_sub(before) / held.len() as u64;
     println!("{} KB for each caller with half a head", each / 1024);
     assert!(
