@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 /// Largest answer that is read.
@@ -57,9 +57,11 @@ impl Client {
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
             Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
         };
+        let mut answer = pin!(answer);
         tokio::select! {
-            answer = answer => answer,
-            ended = connection => Err(ended.map_or_else(|error| text(&error), |()| "the connection was closed".into())),
+            answer = answer.as_mut() => answer,
+            // The last thing that it read may have been the end of the answer.
+            _ = connection => answer.await,
         }
     }
 }
