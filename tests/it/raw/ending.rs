@@ -119,6 +119,9 @@ fn a_full_disk_stops_neither_traffic_nor_the_clamp() {
         assert_eq!(caller.infer().status, 200, "the canary still gets traffic");
     }
     assert_eq!(Caller::new(process.admin).call("GET", "/readyz", "", "").status, 200);
+    wait("the failures to be counted", || {
+        (metric(process.admin, &["coalmine_store_failures_total"]) > 0.5).then_some(())
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     table::{get, post},
     unjudged,
 };
-use crate::support::{Caller, model, routes, wait};
+use crate::support::{model, wait};
 use std::{
     fs,
     io::Write as _,
@@ -50,25 +50,6 @@ fn half_a_head_does_not_hold_the_exit() {
     process.terminate();
     let (_, after) = process.end();
     assert!(after < Duration::from_secs(5), "{after:?}");
-}
-
-#[test]
-fn state_that_cannot_be_written_is_counted() {
-    let state = tempfile::tempdir().unwrap();
-    let full = state.path().join("state");
-    let settings = format!("judge: {{ interval: 100ms }}\nstate: {{ dir: {} }}\n", full.display());
-    let process = Process::under("", &routes(model(200, 1), model(500, 2), 30), &settings);
-    fs::rename(&full, state.path().join("aside")).unwrap();
-    fs::write(&full, "no directory").unwrap();
-    let mut caller = Caller::new(process.data);
-    wait("the clamp", || {
-        (0..50).for_each(|_| drop(caller.infer()));
-        (metric(process.admin, &["weight_ratio{", "\"v2\"", "\"effective\""]) < 0.001).then_some(())
-    });
-    let until = Instant::now() + Duration::from_secs(3);
-    while metric(process.admin, &["coalmine_store_failures_total"]) < 0.5 {
-        assert!(Instant::now() < until, "never counted: {}", process.log.lock().unwrap());
-    }
 }
 
 #[test]
