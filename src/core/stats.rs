@@ -5,10 +5,13 @@
 //! at most alpha. Blocks hold only counts, so the counts of several replicas may be added first.
 
 pub mod bernoulli;
+pub mod disagreement;
+pub mod endpoint;
 pub mod histogram;
 pub mod latency;
 pub mod logs;
 pub mod mixture;
+pub mod paired;
 pub mod rate;
 pub mod reference;
 pub mod sample_ratio;

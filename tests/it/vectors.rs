@@ -3,11 +3,13 @@
 use coalmine::core::{
     judge::{Arm, Block, LabelBlock, Policy, Reason, RequestBlock, Signal, Verdict, trial::Trial},
     stats::{
-        Counts, bernoulli,
+        Counts, bernoulli, disagreement,
+        endpoint::{self, Units},
         histogram::{Histogram, bucket_of_ms},
         latency::{LatencyPromote, LatencyRollback, rank_increments},
         logs::log_sum,
         mixture::StartMixture,
+        paired::{self, PairCounts, PairedPromote, PairedRollback},
         rate::{self, Edge, RatePromote, RateRollback},
         reference::Reference,
         sample_ratio::SampleRatio,
@@ -91,6 +93,73 @@ fn increments() {
         let bucket = bucket_of_ms(number(&case["value_ms"]));
         near(f64::from(bucket), &case["bucket"], "bucket");
     }
+}
+
+#[test]
+fn increments_of_pairs_and_units() {
+    for case in cases("paired_increment") {
+        let of = |key: &str| number(&case[key]);
+        // Discordant pairs are rates with rho = 1/2: as many exposures of the one as of the other.
+        let block = Counts { canary_events: of("b"), stable_events: of("c"), canary: of("n"), stable: of("n") };
+        let got = rate::log_increment(&block, Edge { ratio: 1.0, margin: of("d") }, of("R"));
+        near(got, &case["log_increment"], "discordant pairs");
+    }
+    for case in cases("difference_increment") {
+        let of = |key: &str| number(&case[key]);
+        let block = PairCounts { canary_worse: of("b"), stable_worse: of("c"), n: of("n") };
+        near(paired::log_increment(&block, of("d"), of("bet")), &case["log_increment"], "difference");
+    }
+    for case in cases("kelly_bet") {
+        let of = |key: &str| number(&case[key]);
+        near(paired::kelly_bet((of("p_b"), of("p_c")), of("d")), &case["bet"], "bet");
+    }
+    for case in cases("disagreement_increment") {
+        let of = |key: &str| number(&case[key]);
+        let got = disagreement::log_increment(of("k"), of("n"), of("q0"), of("R"));
+        near(got, &case["log_increment"], "disagreement");
+    }
+    for case in cases("cluster_increment") {
+        let units = Units { canary: numbers(&case["u_canary"]), stable: numbers(&case["u_stable"]) };
+        let got = endpoint::log_increment(&units, edge(&case), number(&case["R"]));
+        near(got, &case["log_increment"], "units");
+    }
+    for case in cases("unit_score") {
+        let got = endpoint::unit_score(number(&case["mean_score"]), number(&case["n_u"]));
+        near(got, &case["value"], "score of a unit");
+    }
+}
+
+#[test]
+fn streams_of_pairs() {
+    const BLOCKS: &str = "blocks_b_c_n";
+    let pairs = |block: &Value| {
+        let n = numbers(block);
+        PairCounts { canary_worse: n[0], stable_worse: n[1], n: n[2] }
+    };
+    let rollback = |case: &Value| PairedRollback::new(number(&case["d"]), horizon(case));
+    stream("paired_rollback_stream", BLOCKS, rollback, |test, block| {
+        test.update(&pairs(block));
+        test.log_e()
+    });
+    stream(
+        "paired_promote_stream",
+        BLOCKS,
+        |case| PairedPromote::new(number(&case["d"])),
+        |test, block| {
+            test.update(&pairs(block));
+            test.log_e()
+        },
+    );
+}
+
+/// A file of the reference that no test reads would be a promise that nobody keeps.
+#[test]
+fn every_file_is_read() {
+    let this = std::fs::read_to_string(format!("{}/tests/it/vectors.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let files = std::fs::read_dir(format!("{}/tests/vectors", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+    let unread: Vec<_> = names.filter(|name| !this.contains(&format!("\"{name}\""))).collect();
+    assert!(unread.is_empty(), "{unread:?}");
 }
 
 #[test]

@@ -70,14 +70,15 @@ pub struct LabelBlock {
 }
 
 /// Requests that both variants answered: one the caller, the other a copy. A copy is no exposure of [`RequestBlock`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PairBlock {
     /// Pairs with a label, which is about both answers.
     pub labels: Pairs,
     /// Copies sent: worse is the one that failed while the other did not.
     pub errors: Pairs,
-    /// Pairs of successes: worse is the one that took longer than the tolerated factor times the other.
-    pub latency: Pairs,
+    /// Pairs of successes, by how many times as long the canary took as stable: the bucket of canary / stable, as if that were
+    /// milliseconds. From it any tolerance can be asked about.
+    pub latency: Histogram,
     /// Pairs of answers whose predictions were compared.
     pub compared: u64,
     /// Those among them that said different things.

@@ -6,6 +6,7 @@
 
 use super::{
     Counts, Numbers,
+    endpoint::{self, Units},
     logs::{log_mean, log_mix},
     mixture::StartMixture,
 };
@@ -71,8 +72,8 @@ impl RateRollback {
     }
 
     /// The canary's past rate over the edge, shrunk to 3 by the weight of three events at the edge.
-    fn learnt(&self) -> f64 {
-        let edge = self.edge.at(self.past.stable_rate());
+    fn learnt(&self, edge: Edge) -> f64 {
+        let edge = edge.at(self.past.stable_rate());
         let weight = 3.0 / edge.max(1e-5);
         let past = (self.past.canary_events + 3.0 * edge * weight) / (self.past.canary + weight);
         (past / edge).clamp(1.05, 50.0)
@@ -84,9 +85,21 @@ impl RateRollback {
             return;
         }
         let edge = self.edge;
-        self.mixture.update(self.grid.iter().map(|r| log_increment(block, edge, *r)));
+        self.advance(block, edge, |r| log_increment(block, edge, r));
+    }
+
+    /// Takes the units of a window, with the edge in their terms.
+    pub fn update_units(&mut self, units: &Units, edge: Edge) {
+        let block = units.counts();
+        if block.tells() {
+            self.advance(&block, edge, |r| endpoint::log_increment(units, edge, r));
+        }
+    }
+
+    fn advance(&mut self, block: &Counts, edge: Edge, increment: impl Fn(f64) -> f64) {
+        self.mixture.update(self.grid.iter().map(|r| increment(*r)));
         if self.past.stable >= STABLE_MIN {
-            self.log_learnt += log_increment(block, edge, self.learnt());
+            self.log_learnt += increment(self.learnt(edge));
         }
         self.past.add(block);
     }
@@ -124,17 +137,16 @@ impl RatePromote {
     }
 
     /// The canary's past rate, shrunk to stable's, over the edge.
-    #[must_use]
-    pub fn learnt(&self) -> f64 {
+    fn learnt(&self, edge: Edge) -> f64 {
         let stable = self.past.stable_rate();
         let canary = (self.past.canary_events + 2.0) / (self.past.canary + 2.0 / stable);
-        (canary / self.edge.at(stable)).clamp(0.02, 0.98)
+        (canary / edge.at(stable)).clamp(0.02, 0.98)
     }
 
     /// A canary exactly as good as stable has been.
-    fn equal(&self) -> f64 {
+    fn equal(&self, edge: Edge) -> f64 {
         let stable = self.past.stable_rate();
-        (stable / self.edge.at(stable)).clamp(0.02, 0.98)
+        (stable / edge.at(stable)).clamp(0.02, 0.98)
     }
 
     /// Takes a block.
@@ -142,10 +154,23 @@ impl RatePromote {
         if !block.tells() {
             return;
         }
-        self.log_learnt += log_increment(block, self.edge, self.learnt());
-        self.log_equal += log_increment(block, self.edge, self.equal());
+        let edge = self.edge;
+        self.advance(block, edge, |r| log_increment(block, edge, r));
+    }
+
+    /// Takes the units of a window, with the edge in their terms.
+    pub fn update_units(&mut self, units: &Units, edge: Edge) {
+        let block = units.counts();
+        if block.tells() {
+            self.advance(&block, edge, |r| endpoint::log_increment(units, edge, r));
+        }
+    }
+
+    fn advance(&mut self, block: &Counts, edge: Edge, increment: impl Fn(f64) -> f64) {
+        self.log_learnt += increment(self.learnt(edge));
+        self.log_equal += increment(self.equal(edge));
         for (log_w, alternative) in self.log_grid.iter_mut().zip(PROMOTE_GRID) {
-            *log_w += log_increment(block, self.edge, alternative);
+            *log_w += increment(alternative);
         }
         self.past.add(block);
     }
