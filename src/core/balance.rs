@@ -48,6 +48,20 @@ pub fn pick<T>(among: &[T], look: impl Fn(&T) -> Candidate, draws: [u64; 2]) -> 
     Some(if other.in_flight < one.in_flight { other_at } else { at })
 }
 
+/// Like [`pick`], for a request that has failed to reach those that were `tried`: of the others only, if there are any.
+#[must_use]
+pub fn pick_other<T>(
+    among: &[T],
+    look: impl Fn(&T) -> Candidate,
+    tried: impl Fn(&T) -> bool,
+    draws: [u64; 2],
+) -> Option<usize> {
+    let others: Vec<usize> = (0..among.len()).filter(|at| among.get(*at).is_some_and(|one| !tried(one))).collect();
+    let nobody = Candidate { in_flight: 0, ready: false, ejected: false };
+    let picked = pick(&others, |at| among.get(*at).map_or(nobody, &look), draws)?;
+    others.get(picked).copied()
+}
+
 /// A number below `total` from uniform 64 bits; the bias is below `total` / 2^64.
 #[allow(clippy::cast_possible_truncation, reason = "the product's high half is below `total`")]
 fn scale(bits: u64, total: usize) -> usize {
@@ -98,6 +112,25 @@ mod tests {
         check("0! 0?", &[3600, 0]);
         check("0? 0?", &[1800, 1800]);
         check("0!? 0? 3?", &[1800, 1800, 0]);
+    }
+
+    #[test]
+    fn whoever_was_tried_is_not_tried_again() {
+        let look = |n: &u32| Candidate { in_flight: *n, ready: *n != 7, ejected: *n == 8 };
+        // Endpoints by their requests in flight (7 is not ready, 8 ejected), those tried, and the one that is left for every draw.
+        for (among, tried, wanted) in [
+            (&[1, 2][..], &[1][..], Some(1)),
+            (&[1, 2], &[2], Some(0)),
+            (&[1, 2], &[1, 2], None),
+            (&[], &[], None),
+            (&[1, 7, 2], &[1], Some(2)),
+            (&[1, 7, 8], &[1], Some(2)),
+            (&[1, 7, 2], &[1, 2], Some(1)),
+        ] {
+            for draws in [[0, 0], [u64::MAX, u64::MAX], [u64::MAX, 0], [1 << 63, 1 << 63]] {
+                assert_eq!(pick_other(among, look, |n| tried.contains(n), draws), wanted, "{among:?} {tried:?}");
+            }
+        }
     }
 
     #[test]

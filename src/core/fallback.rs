@@ -36,6 +36,16 @@ pub fn needs_replay(policy: Option<&FallbackPolicy>) -> bool {
     policy.is_some_and(|policy| policy.timeout || policy.reset || !policy.statuses.is_empty())
 }
 
+/// Endpoints of one backend that are tried for one request, while none can be reached.
+pub const ENDPOINTS_TRIED_MAX: usize = 3;
+
+/// Whether a request that has failed at the last of `tried` endpoints goes to another one: nothing of it was sent, and somebody else
+/// may be there, as a connection to a name tries all its addresses. Which one, `core/balance` says.
+#[must_use]
+pub fn to_another_endpoint(tried: usize, unsent: bool, in_time: bool) -> bool {
+    unsent && in_time && tried < ENDPOINTS_TRIED_MAX
+}
+
 /// Resends that may run beside `active` requests: a fifth of them, and three in any case, so that a backend in trouble is not
 /// hit twice as hard.
 #[must_use]
@@ -64,6 +74,20 @@ mod tests {
         check(Outcome::BackendEmpty, None, true, false);
         check(Outcome::ClientBad, None, true, false);
         check(Outcome::Proxy, None, true, false);
+    }
+
+    #[test]
+    fn another_endpoint_only_for_what_was_not_sent_in_time_and_three_at_most() {
+        for (tried, unsent, in_time, wanted) in [
+            (1, true, true, true),
+            (2, true, true, true),
+            (3, true, true, false),
+            (1, false, true, false),
+            (1, true, false, false),
+            (2, false, false, false),
+        ] {
+            assert_eq!(to_another_endpoint(tried, unsent, in_time), wanted, "{tried} {unsent} {in_time}");
+        }
     }
 
     #[test]

@@ -148,6 +148,12 @@ impl Wire {
         }
     }
 
+    /// Whether nothing but whole messages has come.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.place == Place::Request && !self.is_in_head()
+    }
+
     /// Whether the protocol that the last head asked for is spoken from now on.
     pub fn answered(&mut self, changed: bool) {
         if self.is_waiting() {

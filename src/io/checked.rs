@@ -81,6 +81,18 @@ impl<S> Checked<S> {
         &self.stream
     }
 
+    /// Whether nothing but whole messages has been read, as far as messages are told apart.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.wire.is_between() && self.refusal.is_none()
+    }
+
+    /// The stream under it, as it is.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Whether nothing may be used before an answer.
     fn is_waiting(&mut self) -> bool {
         if self.wire.is_waiting() && self.answers.0.answered.get() >= self.wire.heads() {

@@ -18,6 +18,12 @@ impl Meter {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Adds one if that leaves at most `max`; whether it did.
+    #[must_use]
+    pub fn up_within(&self, max: u64) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |n| (n < max).then_some(n + 1)).is_ok()
+    }
+
     /// Takes one away.
     pub fn down(&self) {
         self.0.fetch_sub(1, Relaxed);

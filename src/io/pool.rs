@@ -30,8 +30,9 @@ pub const IDLE_MAX: usize = 256;
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Requests on one HTTP/2 connection at a time; as many as RFC 9113 wants a server to allow at least.
 pub const STREAMS_MAX: usize = 100;
-/// What one answer over HTTP/2 may have on its way to us.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// What one answer over HTTP/2 may have on its way to us: three full frames. Each may sit in a buffer twice its size, and two hundred
+/// callers that do not read must stay below 32 MB together.
+const STREAM_WINDOW_BYTES: u32 = 48 * 1024;
 /// ... and all of a connection together: a share for each, so that callers that do not read never hold up the others.
 const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * 100;
 /// A silent HTTP/2 connection with requests on it is asked whether it lives.

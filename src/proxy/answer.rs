@@ -10,7 +10,7 @@ use super::{
     predict,
     serve::Exchange,
     strict,
-    tunnel::Tunnel,
+    tunnel::{Place, Tunnel},
     upload::{RequestBody, Upload},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         tally::Outcome,
         ticket::{Prediction, Ticket},
     },
-    io::{clock, pool::Sender},
+    io::{clock, meters::Refusal, pool::Sender},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
@@ -55,7 +55,8 @@ pub(super) struct Ready {
 #[derive(Debug)]
 pub(super) enum Body {
     Empty,
-    Whole(Bytes),
+    /// All of it, and what may follow it over HTTP/2.
+    Whole(Bytes, Option<Box<HeaderMap>>),
     Stream(Box<Rest>),
 }
 
@@ -75,7 +76,7 @@ impl Ready {
         if self.status.is_some() {
             return body::grpc_outcome(self.status);
         }
-        let empty = matches!(&self.body, Body::Whole(bytes) if bytes.is_empty());
+        let empty = matches!(&self.body, Body::Whole(bytes, _) if bytes.is_empty());
         match self.told {
             Told::Malformed if !empty => Outcome::BackendMalformed,
             Told::Prediction(_) | Told::Nothing | Told::Malformed => Outcome::Ok,
@@ -107,7 +108,8 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 impl Exchange<'_> {
     /// The length of an answer that is small enough to be read whole.
     pub(super) fn small(&self, head: &response::Parts, incoming: &Incoming) -> Option<usize> {
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // How a gRPC call ended stands in its trailers, which may still be to come.
+        if head.status == StatusCode::SWITCHING_PROTOCOLS || (self.grpc && !incoming.is_end_stream()) {
             return None;
         }
         let bytes = incoming.size_hint().exact().filter(|bytes| *bytes <= SMALL_ANSWER_BYTES)?;
@@ -143,7 +145,7 @@ impl Exchange<'_> {
                 return self.change(head, *rest, in_use, observation, took, (protocol, change));
             }
             Body::Empty => ResponseBody::Whole(None),
-            Body::Whole(bytes) => {
+            Body::Whole(bytes, trailers) => {
                 observation.bytes_out(bytes.len() as u64);
                 if outcome == Outcome::Ok
                     && self.route.protocol == Protocol::OpenAi
@@ -155,7 +157,13 @@ impl Exchange<'_> {
                 }
                 in_use.observe(outcome, Some(status));
                 observation.end(outcome, took);
-                ResponseBody::Whole(Some(bytes))
+                match trailers {
+                    None => ResponseBody::Whole(Some(bytes)),
+                    Some(mut trailers) => {
+                        strict::clean_trailers(&mut trailers);
+                        ResponseBody::Trailed(Some(bytes), Some(trailers))
+                    }
+                }
             }
             Body::Stream(rest) => {
                 let reading = self.reading(&head, took);
@@ -213,10 +221,10 @@ impl Exchange<'_> {
         let (Some(protocol), Some(caller)) = (protocol, caller) else {
             return fail(observation, Error::MALFORMED, self.grpc);
         };
-        if self.thread.meters.tunnels_open.get() >= self.thread.settings.tunnels_max {
-            self.thread.meters.refuse(crate::io::meters::Refusal::Tunnels);
+        let Some(place) = Place::take(&self.thread.meters, self.thread.settings.tunnels_max) else {
+            self.thread.meters.refuse(Refusal::Tunnels);
             return fail(observation, Error::TUNNELS, self.grpc);
-        }
+        };
         head.headers.insert(header::UPGRADE, protocol);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         let backend = upgrade::on(Response::from_parts(head.clone(), rest.incoming));
@@ -228,7 +236,7 @@ impl Exchange<'_> {
             caller_place: self.caller_place.take(),
             observation,
             took,
-            meters: self.thread.meters.clone(),
+            place,
             closing: self.closing.clone(),
         };
         head.extensions.clear();

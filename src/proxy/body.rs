@@ -15,6 +15,7 @@ use crate::{
     io::pool::Sender,
 };
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::{
@@ -43,6 +44,8 @@ impl std::error::Error for Cut {}
 pub(super) enum ResponseBody {
     /// All of it at once.
     Whole(Option<Bytes>),
+    /// All of it at once, and then trailers.
+    Trailed(Option<Bytes>, Option<Box<HeaderMap>>),
     /// As it comes.
     Stream(Box<Streaming>),
 }
@@ -221,6 +224,10 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(Piece::new(bytes))))),
+            Self::Trailed(bytes, trailers) => Poll::Ready(match bytes.take() {
+                Some(bytes) => Some(Ok(Frame::data(Piece::new(bytes)))),
+                None => trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))),
+            }),
             Self::Stream(streaming) => streaming.poll(cx).map_ok(|frame| frame.map_data(Piece::new)),
         }
     }
@@ -228,13 +235,16 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Trailed(bytes, trailers) => bytes.is_none() && trailers.is_none(),
             Self::Stream(streaming) => streaming.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Whole(bytes) | Self::Trailed(bytes, _) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Stream(streaming) => streaming.incoming.size_hint(),
         }
     }

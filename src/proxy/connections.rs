@@ -30,7 +30,7 @@ use std::{
     task::Poll,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink},
     sync::watch,
     time::{Duration, Instant, sleep, timeout},
 };
@@ -43,6 +43,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// How long a head that is not complete may hold a connection that is to end.
 const HALF_A_HEAD: Duration = Duration::from_secs(1);
+/// A connection that ends in the middle of what its caller sends is read on for so long, and so much.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes that a connection reads ahead of what is passed on.
 const READ_BYTES_MAX: usize = HEAD_BYTES_MAX;
 /// Requests on one HTTP/2 connection at a time.
@@ -187,6 +190,10 @@ impl Connection {
                 }
             }
         };
+        // Not of a connection that has changed its protocol: a tunnel has it.
+        if let Some(parts) = connection.into_parts() {
+            linger(parts.io.into_inner(), closing.clone()).await;
+        }
         if let Some(refusal) = ended.err().and_then(|error| refusal(&error, answers)) {
             thread.meters.refuse(refusal);
         }
@@ -253,6 +260,25 @@ impl Connection {
             }
         })
         .await;
+    }
+}
+
+/// Ends a connection so that its caller can read why. One that is closed while bytes are unread is reset, and the answer that said
+/// what was wrong with them may be lost: so we say that nothing more comes, and read on for a moment what we have no use for.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: Checked<S>, mut closing: Closing) {
+    // After whole messages there is rarely anything: what has come already is taken, and nothing waited for.
+    let wait = !stream.is_between();
+    let mut stream = stream.into_inner();
+    let mut rest = pin!(timeout(LINGER, async {
+        stream.shutdown().await?;
+        copy(&mut stream.take(LINGER_BYTES_MAX), &mut sink()).await
+    }));
+    let ended = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx).is_ready())).await;
+    if wait && !ended {
+        tokio::select! {
+            _ = rest => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
     }
 }
 

@@ -108,21 +108,26 @@ impl Peer {
         let at = match endpoints.len() {
             0 => return Err(Error::NO_ADDRESS),
             1 => 0,
-            _ => self.choose(&endpoints).unwrap_or(0),
+            _ => self.choose(&endpoints, &[]).unwrap_or(0),
         };
         let endpoint = endpoints.get(at).ok_or(Error::NO_ADDRESS)?.clone();
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
         Ok(InUse { endpoint, peer: self.clone(), _place: place })
     }
 
-    fn choose(&self, endpoints: &[Rc<Endpoint>]) -> Option<usize> {
+    /// One that is none of those `tried`.
+    fn choose(&self, endpoints: &[Rc<Endpoint>], tried: &[Rc<Endpoint>]) -> Option<usize> {
         let now_ms = clock::now().mono_ms;
         let look = |endpoint: &Rc<Endpoint>| Candidate {
             in_flight: endpoint.in_flight.get(),
             ready: endpoint.ready.get(),
             ejected: self.outlier.is_some() && endpoint.vitals.is_ejected(now_ms),
         };
-        balance::pick(endpoints, look, rand::rng().random())
+        if tried.is_empty() {
+            return balance::pick(endpoints, look, rand::rng().random());
+        }
+        let was_tried = |endpoint: &Rc<Endpoint>| tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
+        balance::pick_other(endpoints, look, was_tried, rand::rng().random())
     }
 
     /// Our endpoints in the order of the newest list; those that are still in it keep their connections and their history.
@@ -190,12 +195,10 @@ impl InUse {
         self.endpoint.pool.put(sender);
     }
 
-    /// Moves on to another endpoint; whether there is one.
-    pub(super) fn next(&mut self) -> bool {
+    /// Moves on to an endpoint that was not `tried`; whether there is one.
+    pub(super) fn next(&mut self, tried: &[Rc<Endpoint>]) -> bool {
         let endpoints = self.peer.endpoints();
-        let others: Vec<Rc<Endpoint>> =
-            endpoints.iter().filter(|other| !Rc::ptr_eq(other, &self.endpoint)).cloned().collect();
-        let Some(other) = self.peer.choose(&others).and_then(|at| others.get(at)) else { return false };
+        let Some(other) = self.peer.choose(&endpoints, tried).and_then(|at| endpoints.get(at)) else { return false };
         self.endpoint.in_flight.set(self.endpoint.in_flight.get().saturating_sub(1));
         other.in_flight.set(other.in_flight.get() + 1);
         self.endpoint = other.clone();

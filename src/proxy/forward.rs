@@ -8,21 +8,18 @@ use super::{
     upload::{RequestBody, Upload},
 };
 use crate::{
-    core::route::Timeouts,
+    core::{fallback::to_another_endpoint, route::Timeouts},
     io::pool::{Connection, Sender},
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use std::{pin::pin, rc::Rc};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Duration, Instant, timeout_at},
 };
-
-/// Endpoints of one backend that are tried for one request, while none can be reached.
-const ENDPOINTS_TRIED_MAX: usize = 3;
 
 /// An answer's head, and where its body comes from.
 #[derive(Debug)]
@@ -94,23 +91,22 @@ impl Attempt<'_> {
             Ok(in_use) => in_use,
             Err(error) => return Err(Failed { unsent: Some(request), ..Failed::new(error) }),
         };
-        let mut request = request;
-        for others in (0..ENDPOINTS_TRIED_MAX).rev() {
-            match self.send_to(&in_use, request).await {
+        let (mut request, mut tried) = (request, Vec::new());
+        loop {
+            let mut failed = match self.send_to(&in_use, request).await {
                 Ok((response, sender)) => return Ok(Answer { response, sender, in_use }),
-                Err(mut failed) => {
-                    in_use.observe(failed.error.outcome, None);
-                    failed.slot = Some(in_use.slot());
-                    // Nothing of it was sent, and somebody else may be there: as a connection to a name tries all its addresses.
-                    let next = failed.unsent.is_some() && others > 0 && Instant::now() < self.until && in_use.next();
-                    request = match failed.unsent.take() {
-                        Some(back) if next => back,
-                        back => return Err(Failed { unsent: back, ..failed }),
-                    };
-                }
-            }
+                Err(failed) => failed,
+            };
+            in_use.observe(failed.error.outcome, None);
+            failed.slot = Some(in_use.slot());
+            tried.push(in_use.endpoint.clone());
+            let in_time = Instant::now() < self.until;
+            let next = to_another_endpoint(tried.len(), failed.unsent.is_some(), in_time) && in_use.next(&tried);
+            request = match failed.unsent.take() {
+                Some(back) if next => back,
+                back => return Err(Failed { unsent: back, ..failed }),
+            };
         }
-        Err(Failed { unsent: Some(request), slot: Some(in_use.slot()), ..Failed::new(Error::CONNECT) })
     }
 
     async fn send_to(
@@ -224,24 +220,26 @@ impl Attempt<'_> {
         if self.upload.is_some_and(|upload| upload.starving().is_some()) { Error::SLOW_BODY } else { Error::TIMEOUT }
     }
 
-    /// Reads a small answer to its end.
-    pub(super) async fn collect(&self, mut incoming: Incoming, bytes: usize) -> Result<Bytes, Error> {
-        let mut body = BytesMut::new();
+    /// Reads a small answer to its end: its bytes, and the trailers that may follow them over HTTP/2.
+    pub(super) async fn collect(
+        &self,
+        mut incoming: Incoming,
+        bytes: usize,
+    ) -> Result<(Bytes, Option<HeaderMap>), Error> {
+        let (mut body, mut trailers) = (BytesMut::new(), None);
         loop {
             let limit = (Instant::now() + self.timeouts.idle).min(self.until);
             match timeout_at(limit, incoming.frame()).await {
                 Err(_) => return Err(Error::TIMEOUT),
                 Ok(Some(Err(_))) => return Err(Error::RESET),
-                Ok(None) => return Ok(body.freeze()),
-                Ok(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else {
-                        continue;
-                    };
-                    if body.is_empty() && data.len() >= bytes {
-                        return Ok(data);
+                Ok(None) => return Ok((body.freeze(), trailers)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if body.is_empty() && data.len() >= bytes && incoming.is_end_stream() => {
+                        return Ok((data, None));
                     }
-                    body.extend_from_slice(&data);
-                }
+                    Ok(data) => body.extend_from_slice(&data),
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
             }
         }
     }

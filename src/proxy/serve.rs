@@ -238,7 +238,7 @@ impl Exchange<'_> {
         match self.small(&ready.head, &incoming) {
             None => ready.body = answer::Body::Stream(Box::new(answer::Rest { incoming, sender })),
             Some(bytes) => {
-                let whole = attempt.collect(incoming, bytes).await.map_err(|error| {
+                let (whole, trailers) = attempt.collect(incoming, bytes).await.map_err(|error| {
                     ready.in_use.observe(error.outcome, None);
                     Failed { slot: Some(ready.in_use.slot()), ..Failed::new(error) }
                 })?;
@@ -247,7 +247,7 @@ impl Exchange<'_> {
                 if ready.head.status.is_success() && post {
                     ready.told = predict::find(&self.route.protocol, &whole);
                 }
-                ready.body = answer::Body::Whole(whole);
+                ready.body = answer::Body::Whole(whole, trailers.map(Box::new));
             }
         }
         Ok(ready)

@@ -110,7 +110,7 @@ impl Copy {
             // A stream, or too large to be looked at: its end is not waited for.
             return Ok(Told::Nothing);
         };
-        let whole = attempt.collect(incoming, usize::try_from(bytes).unwrap_or(0)).await?;
+        let (whole, _) = attempt.collect(incoming, usize::try_from(bytes).unwrap_or(0)).await?;
         answer.in_use.put(answer.sender);
         Ok(if post && head.status.is_success() { predict::find(&route.protocol, &whole) } else { Told::Nothing })
     }

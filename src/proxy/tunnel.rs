@@ -22,6 +22,22 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// The two sides must have changed their protocol after so long.
 const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 
+/// One of the tunnels that may be open at a time, over all threads.
+pub(super) struct Place(Arc<Meters>);
+
+impl Place {
+    /// A place, if one is free. It is taken before the answer goes out: a burst gets no more than there are.
+    pub(super) fn take(meters: &Arc<Meters>, max: u64) -> Option<Self> {
+        meters.tunnels_open.up_within(max).then(|| Self(meters.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.tunnels_open.down();
+    }
+}
+
 /// Both ends of a tunnel, and what it holds on to.
 pub(super) struct Tunnel {
     pub(super) caller: OnUpgrade,
@@ -32,7 +48,7 @@ pub(super) struct Tunnel {
     pub(super) observation: Observation,
     /// How long the handshake took: what a tunnel is judged by.
     pub(super) took: Duration,
-    pub(super) meters: Arc<Meters>,
+    pub(super) place: Place,
     /// While this is held, the drain waits for us, up to its limit.
     pub(super) closing: Closing,
 }
@@ -40,16 +56,14 @@ pub(super) struct Tunnel {
 impl Tunnel {
     /// Carries bytes until one side ends, both are silent for too long, or the drain limit is over.
     pub(super) async fn run(self) {
-        let Self { caller, backend, idle, in_use, caller_place, observation, took, meters, closing } = self;
-        meters.tunnels_open.up();
+        let Self { caller, backend, idle, in_use, caller_place, observation, took, place, closing } = self;
         in_use.observe(Outcome::Ok, None);
         observation.end(Outcome::Ok, took);
         let changed = timeout(CHANGE_LIMIT, async { tokio::try_join!(caller, backend) }).await;
         if let Ok(Ok((caller, backend))) = changed {
             carry(caller, backend, idle).await;
         }
-        meters.tunnels_open.down();
-        drop((in_use, caller_place, closing));
+        drop((in_use, caller_place, place, closing));
     }
 }
 

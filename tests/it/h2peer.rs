@@ -43,7 +43,7 @@ pub(super) struct Seen {
 }
 
 /// A backend that speaks HTTP/2 by prior knowledge. What it does is the last segment of the path:
-/// `echo` sends the body back with a trailer; `slow` answers after [`H2Backend::go`]; `events` sends a piece, waits for that, sends
+/// `echo` sends the body back with a trailer; `json` sends a small prediction with its length and a trailer; `slow` answers after [`H2Backend::go`]; `events` sends a piece, waits for that, sends
 /// the rest; `refuse` refuses the first of two in a row; `reset` breaks off before an answer, `half` in the middle of one; `big` has 8 MiB; a number is a status without a body.
 pub(super) struct H2Backend {
     pub(super) address: SocketAddr,
@@ -153,6 +153,16 @@ async fn answer(
             let mut stream = respond.send_response(ok.body(()).unwrap(), false).ok()?;
             send(&mut stream, all.into(), false).await?;
             stream.send_trailers(end).ok()?;
+        }
+        "json" => {
+            let text = r#"{"outputs":[{"data":[7]}]}"#;
+            let head =
+                Response::builder().header("content-type", "application/json").header("content-length", text.len());
+            let mut stream = respond.send_response(head.body(()).unwrap(), false).ok()?;
+            let (first, rest) = text.split_at(9);
+            send(&mut stream, first.into(), false).await?;
+            send(&mut stream, rest.into(), false).await?;
+            stream.send_trailers(HeaderMap::from_iter([("x-end".parse().unwrap(), "1".parse().unwrap())])).ok()?;
         }
         "slow" | "events" | "half" => slowly(&what, ok, respond, seen, going).await?,
         "big" => {

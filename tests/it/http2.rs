@@ -66,6 +66,29 @@ async fn from_http2_to_http2_nothing_is_lost() {
     stop(stage).await;
 }
 
+#[tokio::test]
+async fn a_small_answer_that_is_read_for_its_prediction_keeps_its_trailers() {
+    let backend = H2Backend::new();
+    let stage = Stage::one(&backend.url(), "    protocol: v2\n", "");
+    let caller = H2Caller::new(stage.data()).await;
+    let answer = caller.call(request("POST", "/json"), Some(b"{}"), None).await.unwrap();
+    assert_eq!(answer.body, br#"{"outputs":[{"data":[7]}]}"#);
+    assert_eq!(answer.head.headers["content-length"], "26");
+    assert!(answer.head.headers.contains_key("x-coalmine-ticket"));
+    assert_eq!(answer.trailers.expect("trailers")["x-end"], "1");
+    // Over HTTP/1.1 nothing can follow a body whose length is said.
+    let data = stage.data();
+    let text = tokio::task::spawn_blocking(move || {
+        let mut raw = Raw::sent(data, "POST /json HTTP/1.1\r\nhost: a\r\nte: trailers\r\ncontent-length: 2\r\n\r\n{}");
+        let first = raw.answer(false).unwrap();
+        raw.send("GET /204 HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(raw.answer(false).unwrap().status, 204);
+        first.text()
+    });
+    assert_eq!(text.await.unwrap(), r#"{"outputs":[{"data":[7]}]}"#);
+    stop(stage).await;
+}
+
 /// Answers in chunks with a trailer; a status without a body where the target says so.
 fn http1() -> Recorder {
     Recorder::new(|request, stream| {

@@ -139,3 +139,22 @@ fn with_a_body_it_is_a_plain_request() {
     }
     stage.stop();
 }
+
+#[test]
+fn a_burst_opens_no_more_tunnels_than_are_allowed() {
+    const ALLOWED: usize = 3;
+    let backend = format!("http://{}", echo());
+    // On as many threads as there are cores: the count is theirs together.
+    let stage = Stage::new(&backend, &backend, 0, "", "connections: { tunnels: 3 }\n");
+    for _ in 0..5 {
+        // All answers are on their way at once.
+        let mut raws: Vec<Raw> = (0..40).map(|_| Raw::sent(stage.data(), ASK)).collect();
+        let statuses: Vec<u16> = raws.iter_mut().map(|raw| raw.answer(false).unwrap().status).collect();
+        let opened = statuses.iter().filter(|status| **status == 101).count();
+        assert_eq!(opened, ALLOWED, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 503).count(), raws.len() - ALLOWED);
+        drop(raws);
+        wait("no tunnel to be left", || (stage.count(&["coalmine_tunnels_open"]) == 0).then_some(()));
+    }
+    stage.stop();
+}

@@ -21,7 +21,7 @@ use std::{
 };
 
 const MB: u64 = 1 << 20;
-const BODY: u64 = 256 * MB;
+const BODY: u64 = 1024 * MB;
 /// What a body of any size may cost.
 const COST: u64 = 32 * MB;
 

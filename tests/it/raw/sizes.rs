@@ -8,7 +8,10 @@ use super::{
     table::{Case, Expect::*, PATH, case, check, chunked, get, post},
 };
 use crate::support::wait;
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    io::{Read as _, Write as _},
+};
 
 fn cases() -> Vec<Case> {
     let with = |line: &str| get(&format!("host: a\r\n{line}\r\n"));
@@ -76,6 +79,29 @@ fn a_caller_that_leaves_at_any_byte_leaves_no_request_behind_that_looks_complete
     assert!(seen.requests.iter().all(|request| request.body == b"abcde"));
     let blamed = stage.metric(&["coalmine_requests_total{", "\"backend_"]);
     assert!(blamed < 0.5, "{blamed} callers that left were counted against the backend");
+    stage.stop();
+}
+
+#[test]
+fn who_is_refused_in_the_middle_of_much_can_send_it_and_read_why() {
+    let backend = Recorder::echo();
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let much = vec![b'x'; 1 << 20];
+    let large = post("content-length: 99999999999\r\n", "");
+    for (head, status) in [(get("host: a\r\nx : y\r\n"), "400"), (large, "413")] {
+        let mut raw = Raw::new(stage.app.data);
+        for piece in [head.as_bytes()].into_iter().chain(much.chunks(16 * 1024)) {
+            raw.stream.write_all(piece).expect("it is read on");
+        }
+        let mut all = Vec::new();
+        raw.stream.read_to_end(&mut all).expect("an end, not a reset");
+        let all = String::from_utf8_lossy(&all).into_owned();
+        assert!(all.starts_with(&format!("HTTP/1.1 {status} ")), "{all}");
+    }
+    // But not for ever.
+    let mut raw = Raw::sent(stage.app.data, get("host: a\r\nx : y\r\n"));
+    let taken = (0..1024).take_while(|_| raw.stream.write_all(&much).is_ok()).count();
+    assert!(taken < 64, "{taken} MB were taken after a refusal");
     stage.stop();
 }
 
