@@ -10,6 +10,7 @@ pub mod name;
 pub mod now;
 pub mod outlier;
 pub mod plan;
+pub mod pointer;
 pub mod release;
 pub mod route;
 pub mod snapshot;

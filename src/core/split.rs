@@ -93,6 +93,19 @@ impl Draw {
 #[must_use]
 pub fn siphash(parts: &[&[u8]]) -> u64 {
     let mut hasher = SipHasher24::new();
+    // Nearly always it fits, and a hash over one piece is far cheaper than one over many.
+    let (mut all, mut len) = ([0; 128], 0);
+    let mut put = |bytes: &[u8]| {
+        let to = all.get_mut(len..len + bytes.len())?;
+        to.copy_from_slice(bytes);
+        len += bytes.len();
+        Some(())
+    };
+    let fits = parts.iter().all(|part| put(&(part.len() as u64).to_le_bytes()).and_then(|()| put(part)).is_some());
+    if let Some(all) = all.get(..len).filter(|_| fits) {
+        hasher.write(all);
+        return hasher.finish();
+    }
     for part in parts {
         hasher.write(&(part.len() as u64).to_le_bytes());
         hasher.write(part);

@@ -347,7 +347,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 /// The first byte that is one of two. Eight at a time: in `word ^ needle` a wanted byte is zero, and taking one away borrows from
 /// zero bytes only, up to the first of them.
-fn find(bytes: &[u8], wanted: [u8; 2]) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], wanted: [u8; 2]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;

@@ -141,6 +141,7 @@ impl Gate {
             return None;
         }
         let place = self.places.clone().acquire_owned();
-        timeout(self.limits.queue_wait, place).await.ok()?.ok()
+        // In a box: most need not wait, and would carry its room with them.
+        Box::pin(timeout(self.limits.queue_wait, place)).await.ok()?.ok()
     }
 }

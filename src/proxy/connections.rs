@@ -5,7 +5,7 @@ use super::{
     flow::Flow,
     headers::Caller,
     thread::Thread,
-    used::{Held, Streams, Used, ending},
+    used::{Held, NoHead, Streams, Used, ending},
 };
 use crate::io::{
     checked::{Answers, Checked},
@@ -23,7 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -154,24 +154,27 @@ impl Connection {
             })
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(thread.settings.header_read)
+            // Ours, below: hyper would make a timer for every head.
+            .header_read_timeout(None)
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(READ_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         // In a box: a parked connection gives its memory back.
         let mut connection = Box::new(connection);
-        let idle = async {
-            match quiet {
-                Some(quiet) => used.quiet(quiet, || answers.is_in_head() || unsent.load(Relaxed)).await,
-                None => pending().await,
-            }
-        };
-        let until = until(Pin::new(&mut *connection), closing.clone(), idle, || used.active.get() == 0).await;
+        let (in_head, unsent_now) = (|| answers.is_in_head(), || unsent.load(Relaxed));
+        let head = used.wait_for_head(quiet, thread.settings.header_read, in_head, unsent_now);
+        let until = until(Pin::new(&mut *connection), closing.clone(), head, || used.active.get() == 0).await;
         let ended = match until {
             Until::Ended(ended) => ended,
-            Until::Quiet => {
+            Until::NoHead(NoHead::Late { begun }) => {
+                // A connection that was only idle for too long has nothing to be blamed for.
+                if begun {
+                    thread.meters.refuse(Refusal::SlowHead);
+                }
+                return None;
+            }
+            Until::NoHead(NoHead::Quiet) => {
                 let parts = connection.into_parts()?;
                 // Only empty lines can be left over: a head that has begun is waited for.
                 return parts.read_buf.iter().all(|byte| b"\r\n".contains(byte)).then(|| parts.io.into_inner());
@@ -194,7 +197,7 @@ impl Connection {
         if let Some(parts) = connection.into_parts() {
             linger(parts.io.into_inner(), closing.clone()).await;
         }
-        if let Some(refusal) = ended.err().and_then(|error| refusal(&error, answers)) {
+        if let Some(refusal) = ended.err().and_then(|error| refusal(&error)) {
             thread.meters.refuse(refusal);
         }
         None
@@ -284,35 +287,28 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: Checked<S>, mut closi
 
 /// What hyper refused, and answered if it could, before there was a request. Any other error is the connection breaking: the
 /// request on it has been counted where it belongs.
-fn refusal(error: &hyper::Error, answers: &Answers) -> Option<Refusal> {
-    if error.is_parse_too_large() {
-        Some(Refusal::LargeHead)
-    } else if error.is_parse() {
-        Some(Refusal::Invalid)
-    } else {
-        // A connection that was only idle for too long has nothing to be blamed for.
-        (error.is_timeout() && answers.is_in_head()).then_some(Refusal::SlowHead)
-    }
+fn refusal(error: &hyper::Error) -> Option<Refusal> {
+    if error.is_parse_too_large() { Some(Refusal::LargeHead) } else { error.is_parse().then_some(Refusal::Invalid) }
 }
 
 /// Why [`until`] gave up.
 enum Until<T> {
     Ended(T),
     Closing,
-    Quiet,
+    NoHead(NoHead),
 }
 
-/// Runs `work` until it ends, all connections are to end, or `quiet` says so while the connection is `idle`. `work` is polled for every
+/// Runs `work` until it ends, all connections are to end, or `head` says so while the connection is `idle`. `work` is polled for every
 /// piece of a request; the others only when they may have something to say: their first poll has left them our waker.
 async fn until<F: Future>(
     mut work: Pin<&mut F>,
     mut closing: Closing,
-    quiet: impl Future<Output = ()>,
+    head: impl Future<Output = NoHead>,
     idle: impl Fn() -> bool,
 ) -> Until<F::Output> {
     let (look, mut armed) = (closing.clone(), false);
     let mut told = pin!(closing.wait_for(|closing| *closing));
-    let mut quiet = pin!(quiet);
+    let mut head = pin!(head);
     poll_fn(|cx| {
         let due = !std::mem::replace(&mut armed, true) || look.has_changed().unwrap_or(true);
         if due && told.as_mut().poll(cx).is_ready() {
@@ -321,8 +317,10 @@ async fn until<F: Future>(
         if let Poll::Ready(ended) = work.as_mut().poll(cx) {
             return Poll::Ready(Until::Ended(ended));
         }
-        if idle() && quiet.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Until::Quiet);
+        if idle()
+            && let Poll::Ready(none) = head.as_mut().poll(cx)
+        {
+            return Poll::Ready(Until::NoHead(none));
         }
         Poll::Pending
     })

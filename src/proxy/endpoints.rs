@@ -102,7 +102,7 @@ impl Peer {
     pub(super) async fn pick(self: &Rc<Self>, place: OwnedSemaphorePermit, limit: Duration) -> Result<InUse, Error> {
         let mut endpoints = self.endpoints();
         if endpoints.is_empty() {
-            let _ = timeout(limit, self.entry.resolved()).await;
+            let _ = Box::pin(timeout(limit, self.entry.resolved())).await;
             endpoints = self.endpoints();
         }
         let at = match endpoints.len() {

@@ -122,7 +122,8 @@ impl Attempt<'_> {
             };
             let connection = match kept_alive {
                 Some(kept_alive) => kept_alive,
-                None => match self.connect(in_use).await {
+                // In a box: it is rare, and its room would be part of every request.
+                None => match Box::pin(self.connect(in_use)).await {
                     Ok(fresh) => fresh,
                     Err(error) => return Err(Failed { unsent: Some(request), ..Failed::new(error) }),
                 },

@@ -38,6 +38,15 @@ impl Default for HeaderPolicy {
     }
 }
 
+/// Which of the fields that we add may be there already, as far as one look at all names tells.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Known {
+    pub(super) forwarded_for: bool,
+    pub(super) via: bool,
+    pub(super) request_id: bool,
+    pub(super) trace_parent: bool,
+}
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -57,11 +66,19 @@ impl Caller {
 
 impl HeaderPolicy {
     /// Adds what the policy says to a request that goes on. The last element of `X-Forwarded-For` is always the peer we saw.
-    pub(super) fn request(self, headers: &mut HeaderMap, caller: &Caller, host: &HeaderValue, version: Version) {
+    /// `known`: which of these fields are there already.
+    pub(super) fn request(
+        self,
+        headers: &mut HeaderMap,
+        known: Known,
+        caller: &Caller,
+        host: &HeaderValue,
+        version: Version,
+    ) {
         if self.forwarded {
             add_forwarded(headers, caller, host);
         }
-        append(headers, FORWARDED_FOR, &caller.text);
+        append(headers, known.forwarded_for, FORWARDED_FOR, &caller.text);
         let scheme = HeaderValue::from_static(if caller.tls { "https" } else { "http" });
         if self.trusted_hops == 0 {
             headers.insert(FORWARDED_PROTO, scheme);
@@ -72,23 +89,19 @@ impl HeaderPolicy {
         }
         if self.via {
             let via = HeaderValue::from_static(if version == Version::HTTP_2 { "2 coalmine" } else { "1.1 coalmine" });
-            append(headers, header::VIA, &via);
+            append(headers, known.via, header::VIA, &via);
         }
-        if self.request_id
-            && let Entry::Vacant(entry) = headers.entry(REQUEST_ID)
-        {
+        if self.request_id && !(known.request_id && headers.contains_key(REQUEST_ID)) {
             let (high, low): (u64, u64) = rand::rng().random();
             let mut text = [b'0'; 32];
             write_hex(&mut text, 0, high);
             write_hex(&mut text, 16, low);
-            entry.insert(ours(&text));
+            headers.insert(REQUEST_ID, ours(&text));
         }
-        if self.trace
-            && let Entry::Vacant(entry) = headers.entry(TRACE_PARENT)
-        {
+        if self.trace && !(known.trace_parent && headers.contains_key(TRACE_PARENT)) {
             // Not sampled: we record no span ourselves, whoever samples decides.
             let (high, low, span): (u64, u64, u64) = rand::rng().random();
-            entry.insert(trace_parent(high, low | 1, span | 1));
+            headers.insert(TRACE_PARENT, trace_parent(high, low | 1, span | 1));
         }
     }
 
@@ -115,12 +128,16 @@ fn add_forwarded(headers: &mut HeaderMap, caller: &Caller, host: &HeaderValue) {
     let proto = if caller.tls { "https" } else { "http" };
     let host = host.to_str().unwrap_or("");
     if let Ok(element) = HeaderValue::try_from(format!("for={peer};host=\"{host}\";proto={proto}")) {
-        append(headers, header::FORWARDED, &element);
+        append(headers, true, header::FORWARDED, &element);
     }
 }
 
-/// Appends to a list field: one field with all of it, in order.
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+/// Appends to a list field: one field with all of it, in order. Not `known` is not there: then it need not be looked for.
+fn append(headers: &mut HeaderMap, known: bool, name: HeaderName, value: &HeaderValue) {
+    if !known {
+        headers.insert(name, value.clone());
+        return;
+    }
     match headers.entry(name) {
         Entry::Vacant(entry) => drop(entry.insert(value.clone())),
         Entry::Occupied(mut entry) => {

@@ -1,8 +1,7 @@
 //! The prediction in an answer, where the route's protocol says it sits.
 
-use crate::core::{route::Protocol, ticket::Prediction};
-use sonic_rs::{JsonValueTrait as _, PointerNode};
-use std::sync::LazyLock;
+use crate::core::{pointer, route::Protocol, ticket::Prediction};
+use sonic_rs::{LazyValue, PointerNode};
 
 /// What an answer told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,45 +20,50 @@ pub(super) fn knows_where(protocol: &Protocol) -> bool {
 }
 
 /// Where it sits, by protocol.
-static V2: LazyLock<[PointerNode; 3]> = LazyLock::new(|| [key("outputs"), PointerNode::Index(0), key("data")]);
-static V1: LazyLock<[PointerNode; 2]> = LazyLock::new(|| [key("predictions"), PointerNode::Index(0)]);
-static OPENAI: LazyLock<[PointerNode; 4]> =
-    LazyLock::new(|| [key("choices"), PointerNode::Index(0), key("message"), key("content")]);
-
-fn key(text: &'static str) -> PointerNode {
-    PointerNode::Key(text.into())
-}
+const V2: [&str; 3] = ["outputs", "0", "data"];
+const V1: [&str; 2] = ["predictions", "0"];
+const OPENAI: [&str; 4] = ["choices", "0", "message", "content"];
 
 /// Looks for the prediction. Only the way to it is parsed; the rest of the answer is not validated.
 pub(super) fn find(protocol: &Protocol, body: &[u8]) -> Told {
     match protocol {
-        Protocol::V2 => look(body, &*V2, true),
-        Protocol::V1 | Protocol::Mlflow => look(body, &*V1, false),
-        Protocol::OpenAi => look(body, &*OPENAI, false),
-        Protocol::Raw { prediction: Some(tokens) } => {
-            let node = |token: &str| match token.parse() {
-                Ok(number) => PointerNode::Index(number),
-                Err(_) => PointerNode::Key(token.to_owned().into()),
-            };
-            look(body, &tokens.iter().map(|token| node(token)).collect::<Vec<_>>(), false)
-        }
+        Protocol::V2 => look(body, &V2, true),
+        Protocol::V1 | Protocol::Mlflow => look(body, &V1, false),
+        Protocol::OpenAi => look(body, &OPENAI, false),
+        Protocol::Raw { prediction: Some(tokens) } => look(body, tokens, false),
         Protocol::Raw { prediction: None } => Told::Nothing,
     }
 }
 
 /// `single`: a list of one value stands for the value, as in V2's `data`.
-fn look(body: &[u8], path: &[PointerNode], single: bool) -> Told {
-    let found = match sonic_rs::get_from_slice(body, path) {
-        Ok(found) => found,
-        Err(error) if error.is_not_found() || error.is_unmatched_type() => return Told::Nothing,
-        Err(_) => return Told::Malformed,
+fn look(body: &[u8], path: &[impl AsRef<str>], single: bool) -> Told {
+    // Nearly always it is where it should be, in a text as it should be; whatever else there may be is for the parser to say.
+    let quick = std::str::from_utf8(body).ok().and_then(|text| pointer::find(text, path));
+    match quick {
+        Some(raw) => told(raw, single),
+        None => parse(body, path).map_or_else(|told| told, |found| told(found.as_raw_str(), single)),
+    }
+}
+
+/// The value by the parser, which also knows escapes and what is wrong.
+fn parse<'a>(body: &'a [u8], path: &[impl AsRef<str>]) -> Result<LazyValue<'a>, Told> {
+    let node = |token: &str| match token.parse() {
+        Ok(number) => PointerNode::Index(number),
+        Err(_) => PointerNode::Key(token.to_owned().into()),
     };
-    let raw = found.as_raw_str().trim();
+    let path: Vec<_> = path.iter().map(|token| node(token.as_ref())).collect();
+    sonic_rs::get_from_slice(body, &path).map_err(|error| {
+        if error.is_not_found() || error.is_unmatched_type() { Told::Nothing } else { Told::Malformed }
+    })
+}
+
+fn told(raw: &str, single: bool) -> Told {
+    let raw = raw.trim();
     let value = match raw.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
         Some(inner) if single && !inner.contains([',', '[', '{']) => inner.trim(),
         _ => raw,
     };
-    if value.is_empty() || found.is_null() {
+    if value.is_empty() || raw == "null" {
         return Told::Nothing;
     }
     Told::Prediction(Prediction::of_json(value))
@@ -68,6 +72,7 @@ fn look(body: &[u8], path: &[PointerNode], single: bool) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_protocol_has_its_place() {
@@ -94,5 +99,53 @@ mod tests {
         let text = "x".repeat(200);
         let body = format!(r#"{{"predictions":["{text}"]}}"#);
         assert!(matches!(find(&Protocol::V1, body.as_bytes()), Told::Prediction(Prediction::Digest(_))));
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let scalar = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            "[a-c\"\\\\{}\\[\\],:\u{e9} ]{0,12}".prop_map(Into::into),
+        ];
+        let key = prop_oneof!["[ab01]{1}", "outputs|data|\"|\\\\"];
+        scalar.prop_recursive(4, 40, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::vec((key.clone(), inner), 0..4)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Both readings agree wherever the quick one says something; on broken texts, wherever both do.
+        #[test]
+        fn the_quick_reading_is_the_parsers(
+            value in json(),
+            pretty in any::<bool>(),
+            path in prop::collection::vec("[ab01]|outputs|data", 0..4),
+            broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let mut body = text.unwrap().into_bytes();
+            let whole = broken.is_none();
+            if let Some((at, byte)) = broken {
+                let at = at.index(body.len());
+                body[at] = byte;
+            }
+            let quick = std::str::from_utf8(&body).ok().and_then(|text| pointer::find(text, &path));
+            if let Some(quick) = quick {
+                if whole {
+                    let pointer: String = path.iter().map(|token| format!("/{token}")).collect();
+                    let parsed: serde_json::Value = serde_json::from_str(quick).unwrap();
+                    prop_assert_eq!(Some(&parsed), value.pointer(&pointer));
+                }
+                if let Ok(found) = parse(&body, &path) {
+                    prop_assert_eq!(found.as_raw_str().trim(), quick);
+                }
+            }
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Thread {
         };
         let (variant, pinned) = pick(route, request.headers(), head.pin.as_ref());
         let version = request.version();
-        self.settings.headers.request(request.headers_mut(), caller, &head.host, version);
+        self.settings.headers.request(request.headers_mut(), head.known, caller, &head.host, version);
         let observation = Observation::begin(world.clone(), (position, variant), self.index, started, pinned);
         let exchange = Exchange {
             thread: self,
@@ -163,7 +163,8 @@ impl Exchange<'_> {
             Decision::Fail(error) => Err(error),
             Decision::Stable(request, outcome) => {
                 observation.saved_by(self.route.stable, outcome);
-                let second = self.attempt(self.route.stable, request, &upload, None, post).await;
+                // In a box, as whatever is rare: every request would carry its room with it.
+                let second = Box::pin(self.attempt(self.route.stable, request, &upload, None, post)).await;
                 second.map_err(|failed| failed.error)
             }
         };

@@ -2,7 +2,7 @@
 //!
 //! What reaches a backend is one unambiguous message that we serialised ourselves; anything doubtful is refused with 400.
 
-use super::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, TakesTrailers};
+use super::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Known, TakesTrailers};
 use crate::core::grpc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header, uri::PathAndQuery};
 use http_body::Body;
@@ -41,6 +41,8 @@ pub(super) struct Head {
     pub(super) pin: Option<HeaderValue>,
     /// Whether it is a gRPC call.
     pub(super) grpc: bool,
+    /// Which of the fields that we add have come.
+    pub(super) known: Known,
 }
 
 impl Head {
@@ -64,6 +66,7 @@ struct Seen<'a> {
     trailer: bool,
     pin: Option<&'a HeaderValue>,
     grpc: bool,
+    known: Known,
 }
 
 impl<'a> Seen<'a> {
@@ -87,6 +90,10 @@ impl<'a> Seen<'a> {
                 | "proxy-authenticate"
                 | "proxy-authorization" => seen.hop_by_hop = true,
                 "x-coalmine-pin" => seen.pin = Some(value),
+                "x-forwarded-for" => seen.known.forwarded_for = true,
+                "via" => seen.known.via = true,
+                "x-request-id" => seen.known.request_id = true,
+                "traceparent" => seen.known.trace_parent = true,
                 _ => {}
             }
         }
@@ -111,6 +118,7 @@ pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'stati
         upgrade: if seen.upgrade { upgrade(request) } else { None },
         pin: seen.pin.cloned(),
         grpc: seen.grpc,
+        known: seen.known,
     };
     let Seen { hosts, hop_by_hop, takes_trailers, trailer, .. } = seen;
     let alone = request.body().is_end_stream();

@@ -17,7 +17,7 @@ use std::{
 use tokio::{
     sync::Notify,
     task::spawn_local,
-    time::{Duration, Instant, sleep, sleep_until},
+    time::{Duration, Instant, sleep_until},
 };
 
 /// When an HTTP/2 connection is to end: all connections do, or nobody has used it for `idle`.
@@ -26,6 +26,15 @@ pub(super) async fn ending(mut closing: Closing, used: Rc<Used>, idle: Duration)
         _ = closing.wait_for(|closing| *closing) => {}
         () = used.unused_for(idle) => {}
     }
+}
+
+/// What has become of waiting for a head.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NoHead {
+    /// Nobody has wanted anything for a while.
+    Quiet,
+    /// It did not come in time; whether it had begun.
+    Late { begun: bool },
 }
 
 /// The requests on a connection.
@@ -57,14 +66,33 @@ impl Used {
         }
     }
 
-    /// Returns once there has been none for so long and nothing else is under way.
-    pub(super) async fn quiet(&self, idle: Duration, busy: impl Fn() -> bool) {
+    /// Waits until a connection without a request is quiet, or its next head has not come within `late`. One timer for all of its
+    /// requests: it is looked at when it fires, not set for each of them.
+    pub(super) async fn wait_for_head(
+        &self,
+        quiet: Option<Duration>,
+        late: Duration,
+        in_head: impl Fn() -> bool,
+        unsent: impl Fn() -> bool,
+    ) -> NoHead {
+        let (step, mut sent) = (quiet.unwrap_or(late).min(late), None);
         loop {
-            self.unused_for(idle).await;
-            if !busy() {
-                return;
+            let now = Instant::now();
+            // The last answer may still be on its way.
+            sent = if unsent() { Some(now) } else { sent };
+            let Some(since) = self.since.get().max(sent).filter(|_| self.active.get() == 0) else {
+                sleep_until(now + step).await;
+                continue;
+            };
+            let head = in_head();
+            if since + late <= now {
+                return NoHead::Late { begun: head };
             }
-            sleep(idle).await;
+            if !head && quiet.is_some_and(|quiet| since + quiet <= now) {
+                return NoHead::Quiet;
+            }
+            let next = if since + step > now { since + step } else { now + step };
+            sleep_until(next.min(since + late)).await;
         }
     }
 
