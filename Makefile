@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz fmt
+.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz fmt
 # Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
 BENCH_SECONDS ?= 4
 BENCH_ROUNDS ?= 5
@@ -36,6 +36,11 @@ test: check real ## all checks and tests, and what a request costs; what CI runs
 test-chart: ## the chart and the dashboard, rendered by a real helm
 	tests/real/chart/setup.sh target/real/bin
 	$(CARGO) test --locked --test it chart::
+
+test-k8s: ## against a real Kubernetes API server (or the cluster of KUBECONFIG), built at the first run
+	tests/real/chart/setup.sh target/real/bin
+	tests/real/k8s/setup.sh target/real/bin
+	$(CARGO) test --locked --test it k8s:: -- --ignored --nocapture
 
 bench: ## CPU per request beside nginx, and the cost of the judge
 	benches/peers/setup.sh

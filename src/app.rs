@@ -1,11 +1,13 @@
 //! Builds everything once, in order, and owns every thread and every channel. Drains in reverse.
 #![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
 
+mod source;
 mod tls;
 
 pub use crate::config::settings::Settings;
 pub use tls::Tls;
 
+use self::source::Source;
 use crate::{
     admin::{
         self, Admin, Writers,
@@ -17,6 +19,7 @@ use crate::{
         commit_loop::CommitLoop,
         config_loop::ConfigLoop,
         judge_loop::JudgeLoop,
+        nudge_loop::NudgeLoop,
         release_loop::{In, Out, ReleaseLoop},
     },
     core::{name::Generation, snapshot::Live, ticket::TicketKey},
@@ -27,7 +30,6 @@ use crate::{
         inbox, listener,
         meters::Meters,
         process,
-        source::file::FileSource,
         store::Store,
     },
     proxy::{Callers, DataThread, Gates, HeaderPolicy, ProxySettings},
@@ -36,7 +38,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use std::{
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -69,9 +71,6 @@ pub struct App {
 /// # Errors
 /// A port that is taken, a secret that cannot be read, a state directory that cannot be written.
 pub fn start(settings: &Settings) -> anyhow::Result<App> {
-    let Some(routes) = &settings.routes else {
-        bail!("no routes: say where the routes file is, with --routes PATH or `routes:` in the settings file");
-    };
     let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let meters = Arc::new(Meters::default());
     let store = match &settings.state_dir {
@@ -98,7 +97,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
     };
     let people =
         People { socket: admin_socket, tokens, door: Door::new(key.clone(), shared.store.clone(), clock::now()) };
-    let (control, runtime) = control(settings, routes.clone(), shared, people, stopping)?;
+    let (control, runtime) = control(settings, shared, people, stopping)?;
     let directory = Arc::new(Directory::new(runtime, meters.clone(), settings.backends.resolve_every));
 
     let gates = Arc::new(Gates::default());
@@ -142,7 +141,6 @@ struct People {
 /// One thread for the source, the loops and the admin listener, with all the channels between them.
 fn control(
     settings: &Settings,
-    routes: PathBuf,
     shared: Shared,
     people: People,
     mut stopping: watch::Receiver<bool>,
@@ -157,7 +155,11 @@ fn control(
     let (outcomes, outcome) = watch::channel(Arc::default());
     let (releases, released) = watch::channel(Arc::default());
     let (orders, inbox) = inbox::channel();
-    let git = git(settings);
+    let (pushed, seen_pushed) = watch::channel(0);
+    let source = Source::of(settings, &meters, || clone(settings, "git-source"), seen_pushed)?;
+    let git = clone(settings, "git").filter(|_| settings.git.as_ref().is_some_and(|git| git.mode == GitMode::Push));
+    let nudge_loop =
+        NudgeLoop { outcomes: outcome.clone(), pushed, argo: source::argo(settings), meters: meters.clone() };
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
     let input = In { live: live.clone(), judgements: judged.clone(), outcomes: outcome, inbox };
     let output = Out { clamps, wanted, attempts, releases };
@@ -172,7 +174,6 @@ fn control(
         interval: settings.judge_interval,
         replicas: settings.replicas,
     };
-    let source = FileSource::new(routes);
     let admin = Admin {
         live,
         config,
@@ -195,6 +196,7 @@ fn control(
                 () = judge_loop.run() => {}
                 () = release_loop.run() => {}
                 () = commit_loop.run() => {}
+                () = nudge_loop.run() => {}
                 () = tls.watch() => {}
                 ended = admin::run(admin, people.socket) => {
                     if let Err(error) = ended {
@@ -310,12 +312,12 @@ fn proxy_settings(settings: &Settings, tls: &Tls) -> ProxySettings {
     }
 }
 
-/// The clone lives in the state directory, or else where temporary files do; it is disposable.
-fn git(settings: &Settings) -> Option<Git> {
-    let git = settings.git.as_ref().filter(|git| git.mode == GitMode::Push)?;
+/// A clone lives in the state directory, or else where temporary files do; it is disposable.
+fn clone(settings: &Settings, name: &str) -> Option<Git> {
+    let git = settings.git.as_ref()?;
     let dir = match &settings.state_dir {
-        Some(dir) => dir.join("git"),
-        None => std::env::temp_dir().join(format!("coalmine-git-{}", std::process::id())),
+        Some(dir) => dir.join(name),
+        None => std::env::temp_dir().join(format!("coalmine-{name}-{}", std::process::id())),
     };
     let remote = Remote {
         url: git.remote.clone(),

@@ -4,5 +4,6 @@ pub mod commit_loop;
 pub mod config_loop;
 pub mod judge_loop;
 mod message;
+pub mod nudge_loop;
 mod record;
 pub mod release_loop;

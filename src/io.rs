@@ -8,6 +8,7 @@ pub mod directory;
 pub mod gather;
 pub mod git;
 pub mod inbox;
+pub mod kube;
 pub mod listener;
 pub mod meters;
 pub mod metrics;

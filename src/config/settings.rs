@@ -2,10 +2,12 @@
 //! paths, never values.
 
 mod git;
+mod kubernetes;
 mod tls;
 mod traffic;
 
 pub use git::{GitMode, GitSettings};
+pub use kubernetes::{ArgoSettings, KubernetesSettings, SourceKind};
 pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
 pub use traffic::{ConnectionSettings, HeaderSettings};
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where people, labels and Prometheus come in. Default `127.0.0.1:9090`.
     pub admin: SocketAddr,
+    /// Where routes come from. Default: the file.
+    pub source: SourceKind,
     /// The routes file, or a directory with `routes.yaml` in it.
     pub routes: Option<PathBuf>,
     /// Data threads. Default: one per core.
@@ -39,6 +43,10 @@ pub struct Settings {
     pub tokens: TokenFiles,
     /// Where commits go; no Git if missing.
     pub git: Option<GitSettings>,
+    /// The Kubernetes API, and the ConfigMap of the routes in it.
+    pub kubernetes: KubernetesSettings,
+    /// The Argo CD Application that is told of our commits; nobody is if missing.
+    pub argo: Option<ArgoSettings>,
     /// How the process ends.
     pub drain: DrainSettings,
     /// How often the judge looks. Default 2 s.
@@ -100,12 +108,15 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            source: SourceKind::default(),
             routes: None,
             threads: None,
             state_dir: None,
             ticket_key_file: None,
             tokens: TokenFiles::default(),
             git: None,
+            kubernetes: KubernetesSettings::default(),
+            argo: None,
             drain: DrainSettings { lame_duck: Duration::from_secs(5), limit: Duration::from_secs(30) },
             judge_interval: Duration::from_secs(2),
             replicas: 1,
@@ -200,7 +211,10 @@ fn read(root: &Field<'_>) -> Option<Settings> {
     let map = root.map()?;
     let base = Settings::default();
     let small = |n: u64| usize::try_from(n).unwrap_or(1);
+    let cluster = map.get("kubernetes").and_then(|field| kubernetes::read(&field)).unwrap_or_default();
+    let git = map.get("git").and_then(|field| git::read(&field));
     let settings = Settings {
+        source: kubernetes::source(&map, cluster.config_map.is_some(), git.is_some()),
         listen: map.or("listen", base.listen, address),
         admin: map.or("admin", base.admin, address),
         routes: path_of(&map, "routes"),
@@ -208,7 +222,9 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         state_dir: map.get("state").and_then(|field| state(&field)),
         ticket_key_file: path_of(&map, "ticket_key_file"),
         tokens: map.get("tokens").and_then(|field| tokens(&field)).unwrap_or_default(),
-        git: map.get("git").and_then(|field| git::read(&field)),
+        git,
+        kubernetes: cluster,
+        argo: map.get("argocd").and_then(|field| kubernetes::argo(&field)),
         drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),
         judge_interval: map.get("judge").and_then(|field| judge(&field)).unwrap_or(base.judge_interval),
         replicas: u32::try_from(map.or("replicas", 1, at_least_one(1_000))).unwrap_or(1),

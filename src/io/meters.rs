@@ -124,6 +124,9 @@ impl Lookup {
     }
 }
 
+/// Why the source of the routes or a refresh had no answer of the Kubernetes API, as metric labels.
+pub const KUBE_FAILURES: [&str; 4] = ["denied", "missing", "gone", "failed"];
+
 /// Results of feedback lines, as metric labels.
 pub const FEEDBACK_RESULTS: [&str; 11] = [
     "counted",
@@ -190,6 +193,12 @@ pub struct Meters {
     pub git_commits: Meter,
     /// Attempts at a commit that failed.
     pub git_failures: Meter,
+    /// Failures of watching the ConfigMap, by [`KUBE_FAILURES`].
+    pub watch_failures: [Meter; KUBE_FAILURES.len()],
+    /// Argo CD was asked to look at Git.
+    pub refreshes: Meter,
+    /// It could not be asked, by [`KUBE_FAILURES`].
+    pub refresh_failures: [Meter; KUBE_FAILURES.len()],
     /// Certificates, keys and CAs that changed on disk and were taken.
     pub tls_reloads: Meter,
     /// The same, not taken: the last good ones stayed.
@@ -217,11 +226,25 @@ impl Meters {
         }
     }
 
+    /// Counts a failure of watching.
+    pub fn watch_failure(&self, kind: &str) {
+        up(&KUBE_FAILURES, &self.watch_failures, kind);
+    }
+
+    /// Counts a refresh that was not possible.
+    pub fn refresh_failure(&self, kind: &str) {
+        up(&KUBE_FAILURES, &self.refresh_failures, kind);
+    }
+
     /// Counts a feedback line.
     pub fn feedback(&self, result: &str) {
-        let position = FEEDBACK_RESULTS.iter().position(|known| *known == result);
-        if let Some(meter) = position.and_then(|at| self.feedback.get(at)) {
-            meter.up();
-        }
+        up(&FEEDBACK_RESULTS, &self.feedback, result);
+    }
+}
+
+fn up(labels: &[&str], meters: &[Meter], label: &str) {
+    let position = labels.iter().position(|known| *known == label);
+    if let Some(meter) = position.and_then(|at| meters.get(at)) {
+        meter.up();
     }
 }

@@ -1,5 +1,7 @@
 //! Tallies, verdicts and meters in the Prometheus text format. Reads the very cells that the judge reads.
 
+mod delivery;
+
 use super::meters::{FEEDBACK_RESULTS, Lookup, Meters, Refusal};
 use crate::core::{
     judge::{Judgement, Verdict},
@@ -244,6 +246,7 @@ impl Page {
         for (result, meter) in [("pushed", &meters.git_commits), ("failed", &meters.git_failures)] {
             self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
         }
+        self.delivery(meters);
         self.tls(meters);
         self.endpoints(meters);
         let open = meters.tunnels_open.get() as f64;

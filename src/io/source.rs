@@ -1,8 +1,11 @@
 //! Where routes come from: exactly one source per process.
 
 pub mod file;
+pub mod git_poll;
+pub mod kubernetes;
 
 use crate::core::name::Revision;
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -19,3 +22,10 @@ pub struct Document {
 pub type Newest = Option<Arc<Result<Document, String>>>;
 /// The source's end of the channel: it is the only writer, and the newest document wins.
 pub type Documents = watch::Sender<Newest>;
+
+/// The same text has the same revision, wherever it came from: so replicas can be compared.
+fn revision(bytes: &[u8]) -> Revision {
+    let hash = Sha256::digest(bytes);
+    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Revision::new(&format!("sha256:{hex}"))
+}

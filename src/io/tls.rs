@@ -34,6 +34,12 @@ const ALPN_H1: &[u8] = b"http/1.1";
 /// Everything about arithmetic is said here, once; no process-wide default is relied on.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(chosen::default_provider()));
 
+/// Makes it the process-wide default, too, for libraries that ask for one.
+pub(super) fn provide() {
+    // Whoever was here first was we.
+    let _ = CryptoProvider::install_default(PROVIDER.as_ref().clone());
+}
+
 /// A certificate (with its chain) and its private key, both in PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pair {

@@ -1,6 +1,7 @@
 //! The chart, rendered by a real helm: what comes out is what the binary reads, and nothing in it is looser than it must be.
 
 use coalmine::app::Settings;
+use serde_json::json;
 use serde_yaml::Value;
 use std::{
     collections::BTreeSet,
@@ -106,10 +107,45 @@ fn the_pod_can_do_no_more_than_it_must() {
 }
 
 #[test]
+fn the_api_is_reached_only_where_it_is_needed_and_then_with_two_rights() {
+    for quiet in ["", FULL, "{ source: git, git: { remote: 'ssh://git.example/x' } }"] {
+        let documents = render(quiet);
+        let api = documents.iter().filter(|d| d["kind"].as_str().unwrap().starts_with("Role")).count();
+        assert_eq!(api, 0, "{quiet}");
+    }
+    let documents = render("{ source: kubernetes, argocd: { application: digits-app, namespace: gitops } }");
+    let roles: Vec<&Value> = documents.iter().filter(|d| d["kind"] == "Role").collect();
+    let rules = |role: &Value| serde_json::to_value(&role["rules"]).unwrap();
+    assert_eq!(roles.len(), 2);
+    let follow = json!([{ "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["digits-coalmine-routes"],
+        "verbs": ["get", "watch"] }]);
+    assert_eq!(rules(roles[0]), follow);
+    let tell = json!([{ "apiGroups": ["argoproj.io"], "resources": ["applications"], "resourceNames": ["digits-app"],
+        "verbs": ["patch"] }]);
+    assert_eq!((rules(roles[1]), &roles[1]["metadata"]["namespace"]), (tell, &Value::from("gitops")));
+    let bindings = documents.iter().filter(|d| d["kind"] == "RoleBinding");
+    for (binding, role) in bindings.zip(&roles) {
+        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+        assert_eq!(binding["metadata"]["namespace"], role["metadata"]["namespace"], "where its role is");
+        assert_eq!(binding["subjects"][0]["name"], "digits-coalmine");
+    }
+    let pod = &named(&documents, "Deployment", "digits-coalmine")["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], true);
+    assert!(pod["volumes"].as_sequence().unwrap().iter().all(|volume| volume["name"] != "routes"));
+    let settings = named(&documents, "ConfigMap", "digits-coalmine-settings")["data"]["settings.yaml"].as_str().unwrap();
+    let read = Settings::read(settings, &[]).unwrap();
+    assert_eq!(read.kubernetes.config_map.as_deref(), Some("digits-coalmine-routes"));
+    assert_eq!(read.argo.unwrap().application, "digits-app");
+    let reads = render("argocd: { application: digits-app, read: true }");
+    let role = reads.iter().find(|d| d["kind"] == "Role").unwrap();
+    assert_eq!(rules(role)[0]["verbs"], json!(["get", "patch"]));
+}
+
+#[test]
 fn it_lints_and_refuses_values_that_mean_nothing() {
     let lint = helm(&["lint", "--strict"], FULL);
     assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
-    for bad in ["replicas: 0", "replica: 2", "service: { type: Public }", "ticketKey: { name: x }"] {
+    for bad in ["replicas: 0", "replica: 2", "service: { type: Public }", "ticketKey: { name: x }", "source: files"] {
         let output = helm(&["template", "digits"], bad);
         let why = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && why.contains("values don't meet"), "{bad}: {why}");

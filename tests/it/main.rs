@@ -25,6 +25,7 @@ mod grpc;
 mod h2peer;
 mod http2;
 mod http2_floods;
+mod k8s;
 mod llm;
 mod mlserver;
 mod people;

@@ -18,6 +18,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 
+{{- /* Whether the pod talks to the Kubernetes API. */ -}}
+{{- define "coalmine.api" -}}
+{{- if or (eq .Values.source "kubernetes") .Values.argocd.application }}true{{ else }}false{{ end -}}
+{{- end -}}
+
 {{- define "coalmine.routes" -}}
 {{ .Values.routes.existingConfigMap | default (printf "%s-routes" (include "coalmine.name" .)) }}
 {{- end -}}
@@ -38,8 +43,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- $used := include "coalmine.secrets" . | fromJson -}}
 {{- $path := dict -}}
 {{- range $name, $reference := $used -}}{{- $_ := set $path $name (printf "/etc/coalmine/secrets/%s/%s" $name $reference.key) -}}{{- end -}}
-{{- $settings := dict "listen" "0.0.0.0:8080" "admin" "0.0.0.0:9090" "routes" "/etc/coalmine/routes"
+{{- if and (eq .Values.source "git") (not .Values.git.remote) -}}{{- fail "source: git needs git.remote" -}}{{- end -}}
+{{- $settings := dict "source" .Values.source "listen" "0.0.0.0:8080" "admin" "0.0.0.0:9090" "routes" "/etc/coalmine/routes"
     "threads" .Values.threads "replicas" .Values.replicas "state" (dict "dir" "/var/lib/coalmine") "log" (dict "format" "json") -}}
+{{- if eq .Values.source "kubernetes" -}}
+{{- $_ := set $settings "kubernetes" (dict "namespace" .Release.Namespace "config_map" (include "coalmine.routes" .)) -}}
+{{- end -}}
+{{- if .Values.argocd.application -}}
+{{- $_ := set $settings "argocd" (dict "application" .Values.argocd.application "namespace" .Values.argocd.namespace) -}}
+{{- end -}}
 {{- with index $path "ticket-key" -}}{{- $_ := set $settings "ticket_key_file" . -}}{{- end -}}
 {{- $tokens := dict -}}
 {{- range $role := list "viewer" "labeler" "operator" -}}

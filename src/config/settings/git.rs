@@ -41,6 +41,8 @@ pub struct GitSettings {
     pub signing_key: Option<PathBuf>,
     /// Longest time one git command may take. Default 30 s.
     pub timeout: Duration,
+    /// How often the branch is looked at where routes come from it (`source: git`). Default 10 s.
+    pub poll: Duration,
 }
 
 pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
@@ -74,6 +76,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
         username: map.or("username", "coalmine".to_owned(), plain),
         signing_key: path_of(&map, "signing_key"),
         timeout: map.or("timeout", Duration::from_secs(30), positive),
+        poll: map.or("poll", Duration::from_secs(10), positive),
         remote: remote.unwrap_or_default(),
     };
     map.done();

@@ -3,10 +3,8 @@
 //! The *directory* is watched: a watch on the file itself sees the kubelet's first swap and nothing ever again. Events only say
 //! "look"; what counts is the content, compared by hash. A slow look from time to time catches what no event told.
 
-use super::{Document, Documents};
-use crate::core::name::Revision;
+use super::{Document, Documents, revision};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
     io::{ErrorKind, Read as _},
@@ -122,12 +120,6 @@ fn read_once(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(file)?.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn revision(bytes: &[u8]) -> Revision {
-    let hash = Sha256::digest(bytes);
-    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Revision::new(&format!("sha256:{hex}"))
 }
 
 fn watch(directory: &Path, tell: mpsc::Sender<()>) -> Option<RecommendedWatcher> {

@@ -1,0 +1,186 @@
+//! The API by the kube crate's client. Its watcher with caches is for many objects; one of them is a read and a watch.
+
+use super::{Access, Application, CALL_MAX, Change, KubeError, Seen, WATCH_S};
+use crate::io::tls;
+use futures_util::{Stream, TryStreamExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, Config, Error,
+    api::{DynamicObject, Patch, PatchParams, WatchEvent, WatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind, Status},
+};
+use serde_json::{Value, json};
+use std::{pin::Pin, time::Duration};
+use tokio::time::timeout;
+
+/// Argo CD looks at Git again when it sees this; it takes it away itself.
+const REFRESH: &str = "argocd.argoproj.io/refresh";
+/// Whom the API server's log and managed fields name for the annotation.
+const MANAGER: &str = "coalmine";
+/// A watch that has said nothing for so long after its end has lost its connection.
+const WATCH_GRACE: Duration = Duration::from_secs(10);
+
+/// A connection to the API.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({})", self.namespace)
+    }
+}
+
+impl Cluster {
+    /// Reads how to get there; nothing is sent yet.
+    ///
+    /// # Errors
+    /// No usable kubeconfig and no service account.
+    pub async fn connect(access: &Access) -> Result<Self, KubeError> {
+        tls::provide();
+        let failed = |what: &str, error: &dyn std::error::Error| KubeError::Failed(format!("{what}: {}", chain(error)));
+        let config = match &access.kubeconfig {
+            Some(path) => {
+                let what = format!("the kubeconfig {}", path.display());
+                let read = Kubeconfig::read_from(path).map_err(|error| failed(&what, &error))?;
+                let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+                config.map_err(|error| failed(&what, &error))?
+            }
+            None => Config::infer().await.map_err(|error| {
+                failed("no way to the Kubernetes API: neither a kubeconfig nor the service account of a pod", &error)
+            })?,
+        };
+        let namespace = access.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| failed("the way to the Kubernetes API", &error))?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The namespace of the ConfigMap.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Reads a ConfigMap.
+    ///
+    /// # Errors
+    /// [`KubeError`]; that there is none is no error.
+    pub async fn config_map(&self, name: &str) -> Result<Seen, KubeError> {
+        match within(self.config_maps().get_opt(name)).await? {
+            Some(found) => {
+                let version = found.metadata.resource_version.clone().unwrap_or_default();
+                Ok(Seen { data: Some(found.data.unwrap_or_default()), version })
+            }
+            // Zero: whatever the server knows, from then on.
+            None => Ok(Seen { data: None, version: "0".into() }),
+        }
+    }
+
+    /// Follows a ConfigMap from `version` on; once this returns, no change of it goes unseen.
+    ///
+    /// # Errors
+    /// [`KubeError::Gone`]: read it anew. Anything else: try again from `version` after a pause.
+    pub async fn watch(&self, name: &str, version: &str) -> Result<Watch, KubeError> {
+        // The selector is also what lets a role that names this one ConfigMap allow the watch.
+        let only = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCH_S);
+        let api = self.config_maps();
+        Ok(Watch(Box::pin(within(api.watch(&only, version)).await?)))
+    }
+
+    /// Asks Argo CD to look at Git now.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    pub async fn refresh(&self, application: &Application) -> Result<(), KubeError> {
+        let annotation = json!({ "metadata": { "annotations": { REFRESH: "normal" } } });
+        let (how, patch) =
+            (PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, Patch::Merge(annotation));
+        let api = self.applications(application);
+        within(api.patch(&application.name, &how, &patch)).await.map(drop)
+    }
+
+    /// An Application as it stands.
+    ///
+    /// # Errors
+    /// [`KubeError`]; reading it is a right of its own.
+    pub async fn application(&self, application: &Application) -> Result<Value, KubeError> {
+        let found = within(self.applications(application).get(&application.name)).await?;
+        Ok(found.data)
+    }
+
+    fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn applications(&self, application: &Application) -> Api<DynamicObject> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Application"));
+        Api::namespaced_with(self.client.clone(), &application.namespace, &kind)
+    }
+}
+
+/// Changes of one ConfigMap.
+pub struct Watch(Pin<Box<dyn Stream<Item = Result<WatchEvent<ConfigMap>, Error>> + Send>>);
+
+impl Watch {
+    /// The next change; `None` when the server has ended the watch, to be begun again from the last version.
+    ///
+    /// # Errors
+    /// As [`Cluster::watch`].
+    pub async fn next(&mut self) -> Result<Option<Change>, KubeError> {
+        let silence = Duration::from_secs(u64::from(WATCH_S)) + WATCH_GRACE;
+        let lost = |_| KubeError::Failed(format!("the watch was silent for {silence:?}"));
+        let event = timeout(silence, self.0.try_next()).await.map_err(lost)?.map_err(|error| known(&error))?;
+        let texts = |map: ConfigMap| Seen {
+            data: Some(map.data.unwrap_or_default()),
+            version: map.metadata.resource_version.unwrap_or_default(),
+        };
+        Ok(match event {
+            None => None,
+            Some(WatchEvent::Added(map) | WatchEvent::Modified(map)) => Some(Change::Now(texts(map))),
+            Some(WatchEvent::Deleted(map)) => Some(Change::Now(Seen { data: None, ..texts(map) })),
+            Some(WatchEvent::Bookmark(bookmark)) => Some(Change::Nothing(bookmark.metadata.resource_version)),
+            Some(WatchEvent::Error(status)) => return Err(said(&status)),
+        })
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, KubeError> {
+    match timeout(CALL_MAX, call).await {
+        Ok(answer) => answer.map_err(|error| known(&error)),
+        Err(_) => Err(KubeError::Failed(format!("the Kubernetes API has not answered within {CALL_MAX:?}"))),
+    }
+}
+
+fn known(error: &Error) -> KubeError {
+    match error {
+        Error::Api(status) => said(status),
+        other => KubeError::Failed(chain(other)),
+    }
+}
+
+fn said(status: &Status) -> KubeError {
+    let words = status.message.clone();
+    match status.code {
+        401 | 403 => KubeError::Denied(words),
+        404 => KubeError::Missing(words),
+        410 => KubeError::Gone(words),
+        _ => KubeError::Failed(words),
+    }
+}
+
+/// An error with what caused it: the outermost one alone only says that something failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_words = cause.to_string();
+        if !words.contains(&cause_words) {
+            words = format!("{words}: {cause_words}");
+        }
+        next = cause.source();
+    }
+    words
+}

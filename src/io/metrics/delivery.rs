@@ -1,0 +1,18 @@
+//! How routes come to us, and whom we tell of commits.
+
+use super::Page;
+use crate::io::meters::{KUBE_FAILURES, Meters};
+
+impl Page {
+    pub(super) fn delivery(&mut self, meters: &Meters) {
+        for (reason, meter) in KUBE_FAILURES.iter().zip(&meters.watch_failures) {
+            let name = ("coalmine_watch_failures_total", "Interruptions of watching the ConfigMap of the routes.");
+            self.count(name, &[("reason", reason)], meter.get());
+        }
+        let name = ("coalmine_refresh_total", "Times that Argo CD was to be asked to look at Git.");
+        self.count(name, &[("result", "asked")], meters.refreshes.get());
+        for (reason, meter) in KUBE_FAILURES.iter().zip(&meters.refresh_failures) {
+            self.count(name, &[("result", reason)], meter.get());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Against a real Kubernetes API server: `make test-k8s`, which brings it.
+//!
+//! Ignored by `cargo test`, for it wants a cluster: `cargo test --test it k8s:: -- --ignored` runs it. It has a cluster of its own,
+//! unless KUBECONFIG names one.
+
+mod bed;
+mod watched;

@@ -1,0 +1,150 @@
+//! `source: kubernetes`: reloads at once, with the chart's rights and no more; the API server's restart, a history that is gone, a
+//! ConfigMap that vanishes.
+
+use super::bed::{Bed, await_state};
+use crate::{
+    stage::metric,
+    support::{Caller, model, routes, settings, start_with, stop},
+};
+use coalmine::app;
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+const NAMESPACE: &str = "watched";
+const VALUES: &str = "source: kubernetes\nroutes: { existingConfigMap: routes }\nargocd: { application: digits }\n";
+
+fn source(kubeconfig: &Path) -> String {
+    format!(
+        "source: kubernetes\nkubernetes: {{ kubeconfig: '{}', config_map: routes }}\nthreads: 1\n",
+        kubeconfig.display()
+    )
+}
+
+fn shown(admin: SocketAddr) -> Value {
+    serde_json::from_str(&Caller::new(admin).call("GET", "/v1/routes", "", "").body).unwrap()
+}
+
+fn problem(admin: SocketAddr, part: &str) {
+    await_state(part, || {
+        let problems = shown(admin)["problems"].as_array().unwrap().clone();
+        problems.iter().any(|problem| problem.as_str().unwrap().contains(part)).then_some(())
+    });
+}
+
+fn said(admin: SocketAddr) -> String {
+    shown(admin)["routes"][0]["variants"][1]["weight"]["said"].as_str().unwrap_or("none").to_owned()
+}
+
+#[test]
+#[ignore = "wants a cluster: make test-k8s"]
+fn a_config_map_is_followed_through_everything() {
+    let bed = Bed::new();
+    let (stable, canary) = (model(200, 1), model(200, 2));
+    bed.namespace(NAMESPACE);
+    bed.namespace("argocd");
+    let put = |weight: u32| {
+        let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "routes", "namespace": NAMESPACE },
+            "data": { "routes.yaml": routes(stable, canary, weight) } });
+        bed.apply(&map.to_string());
+    };
+    put(1);
+    bed.chart("coalmine", NAMESPACE, VALUES);
+    let account = bed.account(NAMESPACE, "coalmine");
+    let (none, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let app = start_with(settings(&source(&account), none.path(), state.path()));
+    let admin = app.admin;
+    assert_eq!(said(admin), "1");
+
+    // From the API server's answer to the table in force.
+    let mut took: Vec<Duration> = (2..12)
+        .map(|weight: u32| {
+            put(weight);
+            let put_at = Instant::now();
+            await_state("the reload", || (said(admin) == weight.to_string()).then_some(()));
+            put_at.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    println!("from a changed ConfigMap to the table in force: median {:?}, longest {:?}", took[5], took[9]);
+    assert!(took[9] < Duration::from_secs(1), "{took:?}");
+
+    bed.kubectl(&["-n", NAMESPACE, "delete", "configmap", "routes"], "");
+    problem(admin, "ConfigMap watched/routes is not there");
+    assert_eq!(said(admin), "11", "the last good one stays");
+    assert!(metric(admin, &["coalmine_config_valid"]) < 0.5);
+    assert_eq!(Caller::new(app.data).infer().status, 200);
+    put(12);
+    await_state("a new ConfigMap of that name", || (said(admin) == "12").then_some(()));
+    assert!(metric(admin, &["coalmine_config_valid"]) > 0.5);
+    bed.kubectl(&["-n", NAMESPACE, "patch", "configmap", "routes", "-p", r#"{"data":{"routes.yaml":null,"other":"x"}}"#], "");
+    problem(admin, "has no key `routes.yaml`; it has other");
+    put(13);
+    await_state("the key again", || (said(admin) == "13").then_some(()));
+
+    if bed.own() {
+        restart(&bed, &put, admin, app.data);
+    } else {
+        println!("the API server was given by KUBECONFIG: it is not restarted");
+    }
+    denied(&bed);
+    stop(app);
+}
+
+/// Other objects move the server's clock on; what its new process still knows begins after what we have seen: a real `410 Gone`.
+fn restart(bed: &Bed, put: &dyn Fn(u32), admin: SocketAddr, data: SocketAddr) {
+    for n in 0..20 {
+        bed.kubectl(&["-n", "default", "create", "configmap", &format!("other-{n}")], "");
+    }
+    for weight in [14, 15] {
+        bed.stop_api();
+        await_state("the watch to break", || {
+            (metric(admin, &["coalmine_watch_failures_total", "failed"]) > 0.5).then_some(())
+        });
+        assert_eq!(Caller::new(data).infer().status, 200);
+        bed.up();
+        put(weight);
+        let put_at = Instant::now();
+        await_state("a reload after the restart", || (said(admin) == weight.to_string()).then_some(()));
+        println!("from a changed ConfigMap to the table in force, the API server just restarted: {:?}", put_at.elapsed());
+        assert!(metric(admin, &["coalmine_config_valid"]) > 0.5, "a short absence is no problem of the routes");
+    }
+    let gone = metric(admin, &["coalmine_watch_failures_total", "gone"]);
+    println!("410 Gone, seen and survived: {gone}");
+    assert!(gone > 0.5);
+}
+
+/// The rights that the chart gives, and what happens without them.
+fn denied(bed: &Bed) {
+    let may = |verb: &str, what: &str, namespace: &str| {
+        let who = format!("--as=system:serviceaccount:{NAMESPACE}:coalmine");
+        let output = bed.try_kubectl(&["-n", namespace, "auth", "can-i", verb, what, &who], "");
+        String::from_utf8(output.stdout).unwrap().trim() == "yes"
+    };
+    for (verb, what, namespace, wanted) in [
+        ("get", "configmaps/routes", NAMESPACE, true),
+        ("watch", "configmaps/routes", NAMESPACE, true),
+        ("list", "configmaps", NAMESPACE, false),
+        ("get", "configmaps/other", NAMESPACE, false),
+        ("patch", "configmaps/routes", NAMESPACE, false),
+        ("update", "configmaps/routes", NAMESPACE, false),
+        ("get", "secrets", NAMESPACE, false),
+        ("get", "configmaps/routes", "default", false),
+        ("patch", "applications.argoproj.io/digits", "argocd", true),
+        ("patch", "applications.argoproj.io/other", "argocd", false),
+        ("update", "applications.argoproj.io/digits", "argocd", false),
+        ("get", "secrets", "argocd", false),
+    ] {
+        assert_eq!(may(verb, what, namespace), wanted, "{verb} {what} in {namespace}");
+    }
+    bed.kubectl(&["-n", NAMESPACE, "create", "serviceaccount", "nobody"], "");
+    let (none, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let app = app::start(&settings(&source(&bed.account(NAMESPACE, "nobody")), none.path(), state.path())).unwrap();
+    problem(app.admin, "not allowed");
+    problem(app.admin, "its role needs `get` and `watch` on this one ConfigMap");
+    assert_ne!(Caller::new(app.admin).call("GET", "/readyz", "", "").status, 200);
+    stop(app);
+}
