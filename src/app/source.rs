@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub(super) enum Source {
     File(FileSource),
     Kubernetes(KubernetesSource),
-    Git(GitSource),
+    Git(Box<GitSource>),
 }
 
 impl Source {
@@ -44,7 +44,8 @@ impl Source {
             })),
             SourceKind::Git => {
                 let every = settings.git.as_ref().context("git.remote is missing")?.poll;
-                Ok(Self::Git(GitSource { git: clone().context("git.remote is missing")?, every, pushed }))
+                let git = clone().context("git.remote is missing")?;
+                Ok(Self::Git(Box::new(GitSource { git, every, pushed })))
             }
         }
     }

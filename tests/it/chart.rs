@@ -132,7 +132,8 @@ fn the_api_is_reached_only_where_it_is_needed_and_then_with_two_rights() {
     let pod = &named(&documents, "Deployment", "digits-coalmine")["spec"]["template"]["spec"];
     assert_eq!(pod["automountServiceAccountToken"], true);
     assert!(pod["volumes"].as_sequence().unwrap().iter().all(|volume| volume["name"] != "routes"));
-    let settings = named(&documents, "ConfigMap", "digits-coalmine-settings")["data"]["settings.yaml"].as_str().unwrap();
+    let settings =
+        named(&documents, "ConfigMap", "digits-coalmine-settings")["data"]["settings.yaml"].as_str().unwrap();
     let read = Settings::read(settings, &[]).unwrap();
     assert_eq!(read.kubernetes.config_map.as_deref(), Some("digits-coalmine-routes"));
     assert_eq!(read.argo.unwrap().application, "digits-app");

@@ -21,6 +21,7 @@ mod demo;
 mod directory;
 mod fuzz;
 mod git;
+mod git_source;
 mod grpc;
 mod h2peer;
 mod http2;

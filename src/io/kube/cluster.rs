@@ -64,22 +64,17 @@ impl Cluster {
         &self.namespace
     }
 
-    /// Reads a ConfigMap.
+    /// Whether there is such a ConfigMap.
     ///
     /// # Errors
-    /// [`KubeError`]; that there is none is no error.
-    pub async fn config_map(&self, name: &str) -> Result<Seen, KubeError> {
-        match within(self.config_maps().get_opt(name)).await? {
-            Some(found) => {
-                let version = found.metadata.resource_version.clone().unwrap_or_default();
-                Ok(Seen { data: Some(found.data.unwrap_or_default()), version })
-            }
-            // Zero: whatever the server knows, from then on.
-            None => Ok(Seen { data: None, version: "0".into() }),
-        }
+    /// [`KubeError`].
+    pub async fn has_config_map(&self, name: &str) -> Result<bool, KubeError> {
+        Ok(within(self.config_maps().get_metadata_opt(name)).await?.is_some())
     }
 
-    /// Follows a ConfigMap from `version` on; once this returns, no change of it goes unseen.
+    /// Follows a ConfigMap from `version` on; once this returns, no change of it goes unseen. An empty version: as it is now,
+    /// told as the first change if there is one, and on from there. The version of the object itself is no place to begin: it
+    /// is as old as its last change, and a server that has just started knows nothing so old.
     ///
     /// # Errors
     /// [`KubeError::Gone`]: read it anew. Anything else: try again from `version` after a pause.

@@ -1,6 +1,6 @@
 //! What stands in for the API in a binary without it: nothing can be connected to, so nothing else can be called.
 
-use super::{Access, Application, Change, KubeError, Seen};
+use super::{Access, Application, Change, KubeError};
 
 /// There is none.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Cluster {
     /// # Errors
     /// None.
     #[allow(clippy::unused_async, reason = "with the feature it waits")]
-    pub async fn config_map(&self, _name: &str) -> Result<Seen, KubeError> {
+    pub async fn has_config_map(&self, _name: &str) -> Result<bool, KubeError> {
         match *self {}
     }
 

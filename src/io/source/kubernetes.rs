@@ -1,7 +1,7 @@
 //! One key of one ConfigMap, watched through the Kubernetes API: a change is here in milliseconds, not in the kubelet's minute.
 //!
-//! It is read once, and then followed from where that left off, through restarts of the API server too; only when the server has
-//! forgotten that place (`410 Gone`) is it read anew. A server that cannot be reached changes nothing about the last document:
+//! The watch begins with what there is, and goes on from where it left off, through restarts of the API server too; only when the
+//! server has forgotten that place (`410 Gone`) does it begin anew. A server that cannot be reached changes nothing about the last document:
 //! only after [`ALARM_AFTER`] does that become a problem of the routes. One that has never been reached is one at once.
 
 use super::{Document, Documents, revision};
@@ -70,11 +70,11 @@ impl KubernetesSource {
             publish(documents, self.document(cluster.namespace(), seen.data));
             seen.version
         };
-        let version = match state.version.take() {
-            Some(version) => version,
-            None => tell(cluster.config_map(&self.config_map).await?),
-        };
-        let mut watch = cluster.watch(&self.config_map, state.version.insert(version)).await?;
+        let from = state.version.clone();
+        let mut watch = cluster.watch(&self.config_map, from.as_deref().unwrap_or_default()).await?;
+        if from.is_none() && !cluster.has_config_map(&self.config_map).await? {
+            publish(documents, self.document(cluster.namespace(), None));
+        }
         state.well();
         while let Some(change) = watch.next().await? {
             state.version = Some(match change {

@@ -101,8 +101,7 @@ impl Bed {
     pub(super) fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
         let mut kubectl = Command::new(part("kubectl"));
         kubectl.args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        let mut child =
-            kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
@@ -121,10 +120,21 @@ impl Bed {
         let file = self.path(&format!("{release}.yaml"));
         fs::write(&file, values).unwrap();
         let mut helm = Command::new(part("helm"));
-        helm.args(["template", release, "--kube-version", "1.34.0", "--namespace", namespace]).arg(root().join("charts/coalmine")).arg("--values").arg(file);
+        helm.args(["template", release, "--kube-version", "1.34.0", "--namespace", namespace])
+            .arg(root().join("charts/coalmine"))
+            .arg("--values")
+            .arg(file);
         let output = helm.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        self.kubectl(&["-n", namespace, "apply", "-f", "-"], &String::from_utf8(output.stdout).unwrap());
+        for document in String::from_utf8(output.stdout).unwrap().split("\n---") {
+            let mut object: serde_yaml::Value = serde_yaml::from_str(document).unwrap();
+            let Some(metadata) = object.get_mut("metadata").and_then(|metadata| metadata.as_mapping_mut()) else {
+                continue;
+            };
+            // As `helm install` does.
+            metadata.entry("namespace".into()).or_insert_with(|| namespace.into());
+            self.apply(&serde_yaml::to_string(&object).unwrap());
+        }
     }
 
     /// A kubeconfig of a service account: its token, and nobody else's rights.
