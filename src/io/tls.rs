@@ -35,6 +35,7 @@ const ALPN_H1: &[u8] = b"http/1.1";
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(chosen::default_provider()));
 
 /// Makes it the process-wide default, too, for libraries that ask for one.
+#[cfg(feature = "kubernetes")]
 pub(super) fn provide() {
     // Whoever was here first was we.
     let _ = CryptoProvider::install_default(PROVIDER.as_ref().clone());
