@@ -8,6 +8,7 @@
 mod check;
 mod demo;
 mod people;
+mod replay;
 mod serve;
 
 use crate::io::process;
@@ -43,6 +44,8 @@ enum Verb {
     Resume(people::Order),
     /// Send labels.
     Feedback(people::Feedback),
+    /// Judge recorded requests, to tune margins before a release.
+    Replay(replay::Replay),
 }
 
 /// Reads the arguments and runs the command.
@@ -60,5 +63,6 @@ pub fn main() -> ExitCode {
         Verb::Pause(order) => order.run("pause"),
         Verb::Resume(order) => order.run("resume"),
         Verb::Feedback(feedback) => feedback.run(),
+        Verb::Replay(replay) => replay.run(),
     }
 }

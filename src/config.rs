@@ -15,4 +15,5 @@ mod tree;
 mod units;
 
 pub use problem::{Problem, Warning};
-pub use read::read;
+pub use read::{judge, read};
+pub use units::duration;

@@ -12,6 +12,7 @@ pub mod outlier;
 pub mod plan;
 pub mod pointer;
 pub mod release;
+pub mod replay;
 pub mod route;
 pub mod snapshot;
 pub mod split;

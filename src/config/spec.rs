@@ -2,7 +2,7 @@
 //! `compile`'s business.
 
 mod backend;
-mod policy;
+pub(super) mod policy;
 mod route;
 
 use super::fields::{Field, Place, Said};

@@ -7,7 +7,7 @@ use std::time::Duration;
 const SECONDS_MAX: u64 = 365 * 24 * 3600;
 
 /// `10m`, `1h30m`, `500ms`; a bare number has no unit and is refused.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is not a duration; write a number and ms, s, m, h or d, such as 30s or 1h30m");
     if text == "0" {
         return Ok(Duration::ZERO);

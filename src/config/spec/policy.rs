@@ -78,9 +78,9 @@ fn buckets(text: &str) -> Result<i32, String> {
     Ok(((1.0 + share).log2() * 16.0).round() as i32)
 }
 
-pub(super) fn policy(field: &Field<'_>) -> Option<Policy> {
+/// A `judge` section; what it leaves out is as `base` has it.
+pub(in crate::config) fn policy(field: &Field<'_>, base: &Policy) -> Option<Policy> {
     let map = field.map()?;
-    let base = Policy::default();
     let policy = Policy {
         alpha: map.or("alpha", base.alpha, alpha),
         alpha_promote: map.or("alpha_promote", base.alpha_promote, alpha),
@@ -101,7 +101,7 @@ pub(super) fn policy(field: &Field<'_>) -> Option<Policy> {
                     ("rollback_on_stall", OnInconclusive::RollbackOnStall),
                 ])
             })
-            .unwrap_or_default(),
+            .unwrap_or(base.on_inconclusive),
     };
     if policy.errors.is_none() && policy.latency.is_none() && policy.accuracy.is_none() {
         field.wrong("every signal is off", "leave at least one on, or remove `judge`");

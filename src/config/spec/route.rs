@@ -7,6 +7,7 @@ use crate::{
         units,
     },
     core::{
+        judge::Policy,
         name::{NameError, RouteName},
         plan::RollbackKind,
         route::{
@@ -49,7 +50,7 @@ impl RouteSpec {
             limits: limits.map_or(LIMITS, |(limits, _)| limits),
             caller_limit,
             plan: map.get("plan").and_then(|f| policy::plan(&f)),
-            policy: map.get("judge").and_then(|f| policy::policy(&f)).unwrap_or_default(),
+            policy: map.get("judge").and_then(|f| policy::policy(&f, &Policy::default())).unwrap_or_default(),
             rollback: map.get("rollback").and_then(|f| rollback(&f)).unwrap_or_default(),
         };
         // Only now: whatever was not asked for by here is unknown, also in a route that cannot be used.

@@ -1,0 +1,101 @@
+use super::*;
+
+fn event(at_ms: f64, canary: bool) -> Event {
+    Event::new(at_ms, canary, true, 10.0)
+}
+
+fn labelled(at_ms: f64, canary: bool, label_ms: f64, wrong_micro: u32) -> Event {
+    Event { label: Some(Label { at_ms: label_ms, wrong_micro }), ..event(at_ms, canary) }
+}
+
+/// `(at, canary, stable)` of every block of requests.
+fn blocks(events: &mut [Event], setup: &Setup) -> Vec<(f64, u64, u64)> {
+    let of = |look: Look| look.block.requests.map(|r| (look.at_ms, r.canary.completed, r.stable.completed));
+    Looks::new(events, setup).filter_map(of).collect()
+}
+
+#[test]
+fn a_block_closes_at_the_first_look_that_has_both() {
+    let setup = Setup::default();
+    // The second interval has only stable's: it is carried over. An event on the edge belongs to the later interval.
+    let mut events = [
+        event(1000.0, true),
+        event(1500.0, false),
+        event(3000.0, false),
+        event(4999.9, false),
+        event(5000.0, true),
+        event(90_000.0, false),
+    ];
+    assert_eq!(blocks(&mut events, &setup), [(3000.0, 1, 1), (7000.0, 1, 2)]);
+    assert_eq!(Looks::new(&mut events, &setup).count(), 4, "looks at which nothing came are left out");
+    let last = Looks::new(&mut events, &setup).last().unwrap();
+    assert_eq!((last.requests, last.canary, last.at_ms), (6, 2, 91_000.0));
+}
+
+#[test]
+fn events_are_judged_in_the_order_of_time() {
+    let setup = Setup::default();
+    let mut events = [event(5000.0, true), event(1500.0, false), event(1000.0, true), event(4000.0, false)];
+    assert_eq!(blocks(&mut events, &setup), [(3000.0, 1, 1), (5000.0 + 2000.0, 1, 1)]);
+    assert!(replay(&mut [], &setup).at_request == 0, "nothing is no verdict");
+    assert_eq!(replay(&mut [], &setup).said, Said::Keep(Reason::NoData));
+}
+
+#[test]
+fn labels_form_blocks_of_their_own_when_they_come() {
+    let mut setup = Setup::default();
+    let mut events = [labelled(0.0, true, 9000.0, 1_000_000), labelled(100.0, false, 0.0, 0), event(200.0, true)];
+    let labels = |setup: &Setup, events: &mut [Event]| -> Vec<(f64, LabelBlock)> {
+        Looks::new(events, setup).filter_map(|look| Some((look.at_ms, look.block.labels?))).collect()
+    };
+    let both = LabelBlock { canary: 1, stable: 1, canary_wrong_micro: 1_000_000, stable_wrong_micro: 0 };
+    assert_eq!(labels(&setup, &mut events), [(10_000.0, both)]);
+    // Its label came before the request was served: it counts once it has been. A delay holds it longer.
+    setup.policy.accuracy.as_mut().unwrap().label_delay_ms = 20_000;
+    assert_eq!(labels(&setup, &mut events), [(22_000.0, both)]);
+}
+
+#[test]
+fn errors_have_no_latency_and_a_changed_split_is_not_checked() {
+    let setup = Setup { share: Some(0.1), ..Setup::default() };
+    let failed = Event { ok: false, ..event(10.0, true) };
+    let mut events =
+        [event(0.0, false), failed, Event { share: Some(0.25), ..event(2500.0, true) }, event(2600.0, false)];
+    let looks: Vec<RequestBlock> = Looks::new(&mut events, &setup).filter_map(|look| look.block.requests).collect();
+    assert_eq!((looks[0].canary.errors, looks[0].canary.latency.total(), looks[0].stable.latency.total()), (1, 0, 1));
+    assert_eq!((looks[0].share, looks[1].share), (Some(0.1), None));
+    assert!(looks[0].warming_up, "the default warm-up is a minute");
+    let mut late = [event(0.0, false), event(58_000.0, true)];
+    let looks: Vec<RequestBlock> = Looks::new(&mut late, &setup).filter_map(|look| look.block.requests).collect();
+    assert!(!looks[0].warming_up, "at 60 s it is over");
+}
+
+/// `n` requests, a hundred a second, every tenth the canary's, which fails every `bad`th time.
+fn stream(n: u32, bad: u32) -> Vec<Event> {
+    let one = |i: u32| {
+        let canary = i.is_multiple_of(10);
+        let ok = !canary || bad == 0 || !(i / 10).is_multiple_of(bad);
+        Event { share: Some(0.1), ok, ..event(f64::from(i) * 10.0, canary) }
+    };
+    (0..n).map(one).collect()
+}
+
+#[test]
+fn the_first_verdict_counts_and_says_when_it_fell() {
+    let setup = Setup::default();
+    let bad = replay(&mut stream(20_000, 5), &setup);
+    assert_eq!(bad.said, Said::Rollback(Signal::Errors));
+    assert!(bad.at_request < 2_000 && bad.at_canary * 10 == bad.at_request, "{bad:?}");
+    assert_eq!(bad.evidence.canary_requests, bad.at_canary);
+    let mut policy = setup.policy.clone();
+    policy.accuracy = None;
+    let good = replay(&mut stream(60_000, 0), &Setup { policy, ..setup.clone() });
+    assert_eq!(good.said, Said::Promote, "{good:?}");
+    let starved = replay(&mut stream(60_000, 0), &setup);
+    assert_eq!(starved.said, Said::Keep(Reason::LabelStarved));
+    assert_eq!((starved.at_request, starved.at_canary), (60_000, 6_000));
+    let mut wrong: Vec<Event> = stream(20_000, 0).into_iter().map(|e| Event { share: Some(0.2), ..e }).collect();
+    let held = replay(&mut wrong, &setup);
+    assert_eq!((held.said, held.said.as_str()), (Said::HoldSrm, "hold_srm"));
+    assert!(held.at_request < 5_000, "{held:?}");
+}
