@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz fmt
+.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz streams fmt
 # Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
 BENCH_SECONDS ?= 4
 BENCH_ROUNDS ?= 5
@@ -58,6 +58,9 @@ instructions: ## user instructions per small request by callgrind, against a bud
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 	fuzz/run.sh
+
+streams: ## writes config/streams anew, by their seeds
+	COALMINE_WRITE_STREAMS=1 $(CARGO) test --locked --test it streams::shipped::what_is_shipped
 
 demo: ## a good model promoted and a bad one rolled back, in about half a minute
 	$(CARGO) run --release --locked -- demo

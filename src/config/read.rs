@@ -118,6 +118,6 @@ mod tests {
         refused(&[("errors.may_rice", "1%")], "errors.may_rice", "may_rise");
         refused(&[("errors.may_rise", "a: { lot }")], "errors.may_rise", "not a share");
         refused(&[("errors", "off"), ("latency", "off"), ("accuracy", "off")], "", "every signal is off");
-        refused(&[("warmup", "1s"), ("warmup", "2s")], "", "warmup");
+        refused(&[("warmup", "1s"), ("warmup", "2s")], "warmup", "twice");
     }
 }

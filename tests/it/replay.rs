@@ -43,8 +43,12 @@ const HEADER: &str = "t_ms,variant,latency_ms,ok,correct,label_t_ms\n";
 /// `n` requests, a hundred a second, every tenth the canary's, of which every `bad`th fails.
 fn rows(n: usize, bad: usize, row: impl Fn(usize, &str, u8) -> String) -> String {
     let one = |i: usize| {
-        let canary = i % 10 == 0;
-        row(i * 10, if canary { "canary" } else { "stable" }, u8::from(!(canary && bad > 0 && (i / 10) % bad == 0)))
+        let canary = i.is_multiple_of(10);
+        row(
+            i * 10,
+            if canary { "canary" } else { "stable" },
+            u8::from(!(canary && bad > 0 && (i / 10).is_multiple_of(bad))),
+        )
     };
     (0..n).map(one).collect()
 }
@@ -96,7 +100,13 @@ fn margins_come_from_flags_or_from_a_route() {
     assert_eq!(verdict(&["--set", "errors.may_rise=0.02", "--split", "20"]), "hold_srm");
     assert_eq!(
         // One latency for all shows no tail that could be compared: that signal is off, too.
-        verdict(&["--may-rise=2%", "--split=10", "--set=accuracy=off", "--set=latency=off"]),
+        verdict(&[
+            "--may-rise=2%",
+            "--split=10",
+            "--set=accuracy=off",
+            "--set=latency=off",
+            "--set=errors.pass_margin=3%"
+        ]),
         "promote"
     );
     let routes = |name: &str, judge: &str, weight: u32| {

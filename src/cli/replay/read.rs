@@ -15,7 +15,7 @@ use std::{
     path::Path,
 };
 
-/// Requests in one file; each takes 72 bytes of memory.
+/// Requests in one file; each takes some 60 bytes of memory, and 24 more with a label.
 const EVENTS_MAX: usize = 50_000_000;
 /// Bytes of one line of NDJSON.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;

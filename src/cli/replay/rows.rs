@@ -99,7 +99,8 @@ mod tests {
         let label = Some(Label { at_ms: 2500.5, wrong_micro: 1_000_000 });
         let wanted = Event { share: Some(0.1), label, ..Event::new(1500.0, true, true, 12.5) };
         assert_eq!(event(&GOOD), Ok(wanted));
-        assert_eq!(event(&with("label_t_ms", "")).unwrap().label.unwrap().at_ms, 1500.0);
+        let at_once = Some(Label { at_ms: 1500.0, wrong_micro: 1_000_000 });
+        assert_eq!(event(&with("label_t_ms", "")).unwrap().label, at_once);
         assert_eq!(event(&with("correct", "")).unwrap().label, None);
         assert_eq!(event(&with("correct", "0.75")).unwrap().label.unwrap().wrong_micro, 250_000);
         assert_eq!(event(&with("split", "")).unwrap().share, None);
