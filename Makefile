@@ -37,7 +37,7 @@ test-chart: ## the chart and the dashboard, rendered by a real helm
 	tests/real/chart/setup.sh target/real/bin
 	$(CARGO) test --locked --test it chart::
 
-test-k8s: ## against a real Kubernetes API server (or the cluster of KUBECONFIG), built at the first run
+test-k8s: ## against a real Kubernetes API server (or the cluster of KUBECONFIG) and a real Argo CD, built at the first run
 	tests/real/chart/setup.sh target/real/bin
 	tests/real/k8s/setup.sh target/real/bin
 	$(CARGO) test --locked --test it k8s:: -- --ignored --nocapture

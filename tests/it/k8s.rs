@@ -1,7 +1,8 @@
-//! Against a real Kubernetes API server: `make test-k8s`, which brings it.
+//! Against a real Kubernetes API server, and a real Argo CD over it: `make test-k8s`, which brings both.
 //!
 //! Ignored by `cargo test`, for it wants a cluster: `cargo test --test it k8s:: -- --ignored` runs it. It has a cluster of its own,
 //! unless KUBECONFIG names one.
 
 mod bed;
+mod delivered;
 mod watched;

@@ -76,7 +76,7 @@ impl Bed {
     pub(super) fn script(&self, name: &str, arguments: &[&Path]) {
         let mut script = Command::new(root().join("tests/real/k8s").join(name));
         script.arg(root().join("target/real/bin")).args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        script.stdin(Stdio::null());
+        script.env("RECONCILE", super::delivered::POLLING).stdin(Stdio::null());
         // What it leaves running must not hold our pipes.
         let log = self.path(&format!("{name}.log"));
         let file = fs::File::create(&log).unwrap();
@@ -160,7 +160,16 @@ current-context: x
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        ["kube/apiserver.pid", "kube/etcd.pid"].iter().for_each(|file| end(&self.path(file)));
+        // Argo CD first: it would complain about an API server that has gone.
+        let parts = [
+            "argocd/controller",
+            "argocd/applicationset",
+            "argocd/repo-server",
+            "argocd/redis",
+            "kube/apiserver",
+            "kube/etcd",
+        ];
+        parts.iter().for_each(|part| end(&self.path(&format!("{part}.pid"))));
     }
 }
 

@@ -17,8 +17,6 @@ echo $! > redis.pid
 kubectl create namespace argocd --dry-run=client -o yaml | kubectl apply -f - > /dev/null
 kubectl apply --server-side --force-conflicts -k "$bin/argocd-manifests/crds" > /dev/null
 kubectl apply -n argocd -k "$bin/argocd-manifests/config" > /dev/null
-kubectl -n argocd patch configmap argocd-cm --type merge \
-  -p '{"data":{"timeout.reconciliation":"'"${RECONCILE:-180s}"'","timeout.reconciliation.jitter":"0s"}}' > /dev/null
 kubectl -n argocd patch secret argocd-secret --type merge -p '{"stringData":{"server.secretkey":"'"$(openssl rand -base64 32)"'"}}' > /dev/null
 kubectl apply -n argocd -f - > /dev/null <<YAML
 apiVersion: argoproj.io/v1alpha1
@@ -27,6 +25,7 @@ metadata: {name: default}
 spec: {sourceRepos: ["*"], destinations: [{namespace: "*", server: "*"}], clusterResourceWhitelist: [{group: "*", kind: "*"}]}
 YAML
 
+export ARGOCD_RECONCILIATION_TIMEOUT=${RECONCILE:-180s} ARGOCD_RECONCILIATION_JITTER=0s
 export ARGOCD_FAKE_IN_CLUSTER=true HOSTNAME=controller-0 ARGOCD_GPG_ENABLED=false \
   ARGOCD_TLS_DATA_PATH=$dir/tls ARGOCD_SSH_DATA_PATH=$dir/ssh ARGOCD_PLUGINSOCKFILEPATH=$dir/plugins \
   ARGOCD_GNUPGHOME=$dir/gpg/keys ARGOCD_GPG_DATA_PATH=$dir/gpg/source SSH_KNOWN_HOSTS=$dir/ssh/ssh_known_hosts
