@@ -40,7 +40,7 @@ test-chart: ## the chart and the dashboard, rendered by a real helm
 test-k8s: ## against a real Kubernetes API server (or the cluster of KUBECONFIG) and a real Argo CD, built at the first run
 	tests/real/chart/setup.sh target/real/bin
 	tests/real/k8s/setup.sh target/real/bin
-	$(CARGO) test --locked --test it k8s:: -- --ignored --nocapture
+	$(CARGO) test --locked --test it k8s:: -- --ignored --nocapture --test-threads=1
 
 bench: ## CPU per request beside nginx, and the cost of the judge
 	benches/peers/setup.sh

@@ -89,10 +89,12 @@ git: {{ remote: '{bare}', path: prod/routes.yaml }}
     let managers: Vec<&Value> =
         written["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["manager"]).collect();
     assert!(managers.iter().all(|manager| **manager == "argocd-controller"), "{managers:?}");
-    await_state("the end of the sync", || (application(&bed)["status"]["sync"]["status"] == "Synced").then_some(()));
-    let history = application(&bed)["status"]["history"].clone();
-    let synced: Vec<&str> =
-        history.as_array().unwrap().iter().map(|entry| entry["revision"].as_str().unwrap()).collect();
+    let synced = await_state("the end of the sync", || {
+        let status = application(&bed)["status"].clone();
+        let revisions: Vec<String> =
+            status["history"].as_array()?.iter().map(|entry| entry["revision"].to_string()).collect();
+        (status["sync"]["status"] == "Synced" && revisions.len() > 1).then_some(revisions)
+    });
     assert_eq!(synced.len(), 2, "each commit once, nothing was ever healed: {synced:?}");
 
     by_hand(&bed, &repo, app.admin);

@@ -125,7 +125,8 @@ fn restart(bed: &Bed, put: &dyn Fn(u32), admin: SocketAddr, data: SocketAddr) {
     }
     let gone = metric(admin, &["coalmine_watch_failures_total", "gone"]);
     println!("410 Gone, seen and survived: {gone}");
-    assert!((0.5..2.5).contains(&gone), "once a restart, not again and again");
+    // A bookmark just before the restart spares us one; a watch that begins in the wrong place would see them again and again.
+    assert!(gone < 2.5, "at most once a restart");
 }
 
 /// The rights that the chart gives, and what happens without them.
