@@ -10,7 +10,7 @@ use std::{
 pub static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Fields that concern one connection, and may not be passed on (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [&str; 6] = ["keep-alive", "proxy-connection", "te", "trailer", "proxy-authorization", "expect"];
+const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "proxy-authorization", "expect"];
 const LINE_BYTES_MAX: u64 = 128 * 1024;
 
 /// Starts one; it lives as long as the process.
@@ -83,6 +83,12 @@ fn head(first: &str, fields: &[(String, String)]) -> Result<(), String> {
     }
     if let Some(name) = HOP_BY_HOP.iter().find(|name| !all(name).is_empty()) {
         return wrong(&format!("{name} passed on"));
+    }
+    // What follows a body may be announced, end to end, where something can follow it (RFC 9110 section 6.6.2).
+    let announced = all("trailer");
+    let names = announced.iter().flat_map(|list| list.split(',')).all(|name| is_token(name.trim()));
+    if !announced.is_empty() && (all("transfer-encoding").is_empty() || !names) {
+        return wrong("trailer passed on");
     }
     // A change of protocol is the one thing of a connection that may be asked for, by the proxy itself, and never beside a body.
     match (all("connection").as_slice(), all("upgrade").as_slice()) {

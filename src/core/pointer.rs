@@ -21,8 +21,38 @@ pub fn find<'a>(text: &'a str, path: &[impl AsRef<str>]) -> Option<&'a str> {
     let begin = reader.at;
     reader.skip()?;
     let value = text.get(begin..reader.at)?;
+    if !is_plain(value.as_bytes()) {
+        return None;
+    }
     // A number that ends with the text may have been cut off.
     (path.is_empty() || matches!(reader.next()?, b',' | b'}' | b']')).then_some(value)
+}
+
+/// Whether a value that is neither text nor nested is spelt as RFC 8259 has it: where it ends must not depend on who reads it.
+fn is_plain(value: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let rest = match value {
+        [b'"' | b'{' | b'[', ..] | b"true" | b"false" | b"null" => return true,
+        [b'-', rest @ ..] | rest => rest,
+    };
+    let whole = digits(rest);
+    if whole == 0 || (whole > 1 && rest.first() == Some(&b'0')) {
+        return false;
+    }
+    let mut rest = rest.get(whole..).unwrap_or_default();
+    if let [b'.', part @ ..] = rest {
+        let some = digits(part);
+        if some == 0 {
+            return false;
+        }
+        rest = part.get(some..).unwrap_or_default();
+    }
+    match rest {
+        [b'e' | b'E', b'+' | b'-', power @ ..] | [b'e' | b'E', power @ ..] => {
+            !power.is_empty() && digits(power) == power.len()
+        }
+        _ => rest.is_empty(),
+    }
 }
 
 struct Reader<'a> {
@@ -162,6 +192,15 @@ mod tests {
             (r#"{"a":[1}"#, "b", None),
             (r#"{"a" 1}"#, "a", None),
             (r#"{"a":x}"#, "a", None),
+            ("[-1\u{e}000]", "0", None),
+            ("[-1\u{b}]", "0", None),
+            ("[1-2]", "0", None),
+            ("[01]", "0", None),
+            ("[1.]", "0", None),
+            ("[1e]", "0", None),
+            ("[-]", "0", None),
+            ("[nul]", "0", None),
+            ("[-0.5E+10]", "0", Some("-0.5E+10")),
             (r#"{"a":"b\"#, "a", None),
             ("}", "a", None),
             ("", "", None),

@@ -256,9 +256,14 @@ fn take_away(headers: &mut HeaderMap) {
     }
     headers.remove(&PROXY_CONNECTION);
     // Before a body in chunks it announces, end to end, what follows it: over HTTP/1.1 nothing else is sent there.
-    if headers.contains_key(header::CONTENT_LENGTH) {
+    if headers.contains_key(header::CONTENT_LENGTH) || !headers.get_all(header::TRAILER).iter().all(names_fields) {
         headers.remove(header::TRAILER);
     }
+}
+
+/// Whether this is a list of field names (RFC 9110 section 6.6.2).
+fn names_fields(value: &HeaderValue) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').all(|name| HeaderName::from_bytes(name.trim_ascii()).is_ok())
 }
 
 /// Whether a trailer field may be passed on: none that frames or routes a message.
