@@ -194,10 +194,11 @@ impl Connection {
             }
         };
         // Not of a connection that has changed its protocol: a tunnel has it.
+        let refusal = ended.err().and_then(|error| refusal(&error));
         if let Some(parts) = connection.into_parts() {
-            linger(parts.io.into_inner(), closing.clone()).await;
+            linger(parts.io.into_inner(), refusal.is_some(), closing.clone()).await;
         }
-        if let Some(refusal) = ended.err().and_then(|error| refusal(&error)) {
+        if let Some(refusal) = refusal {
             thread.meters.refuse(refusal);
         }
         None
@@ -268,9 +269,10 @@ impl Connection {
 
 /// Ends a connection so that its caller can read why. One that is closed while bytes are unread is reset, and the answer that said
 /// what was wrong with them may be lost: so we say that nothing more comes, and read on for a moment what we have no use for.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: Checked<S>, mut closing: Closing) {
-    // After whole messages there is rarely anything: what has come already is taken, and nothing waited for.
-    let wait = !stream.is_between();
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: Checked<S>, refused: bool, mut closing: Closing) {
+    // After whole messages there is rarely anything: what has come already is taken, and nothing waited for. But who has been
+    // refused may be sending still, whole as the head was.
+    let wait = refused || !stream.is_between();
     let mut stream = stream.into_inner();
     let mut rest = pin!(timeout(LINGER, async {
         stream.shutdown().await?;
