@@ -18,12 +18,18 @@ kubectl create namespace argocd --dry-run=client -o yaml | kubectl apply -f - > 
 kubectl apply --server-side --force-conflicts -k "$bin/argocd-manifests/crds" > /dev/null
 kubectl apply -n argocd -k "$bin/argocd-manifests/config" > /dev/null
 kubectl -n argocd patch secret argocd-secret --type merge -p '{"stringData":{"server.secretkey":"'"$(openssl rand -base64 32)"'"}}' > /dev/null
-kubectl apply -n argocd -f - > /dev/null <<YAML
+cat > project.yaml <<YAML
 apiVersion: argoproj.io/v1alpha1
 kind: AppProject
 metadata: {name: default}
 spec: {sourceRepos: ["*"], destinations: [{namespace: "*", server: "*"}], clusterResourceWhitelist: [{group: "*", kind: "*"}]}
 YAML
+# An established kind is offered a moment later.
+for _ in $(seq 100); do
+  kubectl apply -n argocd -f project.yaml > project.log 2>&1 && break
+  sleep 0.2
+done
+kubectl -n argocd get appproject default > /dev/null
 
 export ARGOCD_RECONCILIATION_TIMEOUT=${RECONCILE:-180s} ARGOCD_RECONCILIATION_JITTER=0s
 export ARGOCD_FAKE_IN_CLUSTER=true HOSTNAME=controller-0 ARGOCD_GPG_ENABLED=false \
