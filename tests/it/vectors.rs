@@ -284,7 +284,6 @@ fn block_of(value: &Value) -> Block {
         assigned: value[assigned].as_u64().unwrap_or_else(|| count(completed)),
         errors: count(errors),
         latency: histogram(&value[latency]),
-        streams: None,
     };
     let micro = |key: &str| count(key) * 1_000_000;
     Block {
@@ -300,7 +299,6 @@ fn block_of(value: &Value) -> Block {
             canary_wrong_micro: micro("wrong_c"),
             stable_wrong_micro: micro("wrong_s"),
         }),
-        ..Block::default()
     }
 }
 

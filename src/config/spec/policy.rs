@@ -88,9 +88,6 @@ pub(in crate::config) fn policy(field: &Field<'_>, base: &Policy) -> Option<Poli
         errors: signal(&map, "errors", base.errors, errors),
         latency: signal(&map, "latency", base.latency, latency),
         accuracy: signal(&map, "accuracy", base.accuracy, accuracy),
-        // Not judged by anything yet, so not to be asked for: a key that does nothing would be a promise that is not kept.
-        disagreement: base.disagreement,
-        mode: base.mode,
         on_inconclusive: map
             .get("on_inconclusive")
             .and_then(|field| {
