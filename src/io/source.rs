@@ -29,3 +29,14 @@ fn revision(bytes: &[u8]) -> Revision {
     let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Revision::new(&format!("sha256:{hex}"))
 }
+
+/// Tells of what was read, if that is news.
+fn publish(documents: &Documents, read: Result<Document, String>) {
+    documents.send_if_modified(|newest| {
+        let new = newest.as_deref() != Some(&read);
+        if new {
+            *newest = Some(Arc::new(read));
+        }
+        new
+    });
+}

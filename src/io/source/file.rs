@@ -3,13 +3,12 @@
 //! The *directory* is watched: a watch on the file itself sees the kubelet's first swap and nothing ever again. Events only say
 //! "look"; what counts is the content, compared by hash. A slow look from time to time catches what no event told.
 
-use super::{Document, Documents, revision};
+use super::{Document, Documents, publish, revision};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::{
     fs::File,
     io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -40,7 +39,6 @@ impl FileSource {
     pub async fn run(self, documents: Documents) {
         let (tell, mut told) = mpsc::channel(1);
         let mut watcher = None;
-        let mut newest = None;
         loop {
             // The directory may not be there yet, or may have been replaced: a watch is tried for at every look.
             if watcher.is_none() {
@@ -50,12 +48,7 @@ impl FileSource {
             if read.is_err() {
                 watcher = None;
             }
-            if newest.as_ref() != Some(&read) {
-                newest = Some(read.clone());
-                if documents.send(Some(Arc::new(read))).is_err() {
-                    return;
-                }
-            }
+            publish(&documents, read);
             let pause = if watcher.is_some() { LOOK_EVERY } else { LOOK_EVERY / 10 };
             tokio::select! {
                 () = documents.closed() => return,

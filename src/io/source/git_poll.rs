@@ -1,8 +1,8 @@
 //! A branch, polled: for machines without Kubernetes. A commit of our own is looked for at once.
 
-use super::{Document, Documents};
+use super::{Document, Documents, publish};
 use crate::{core::name::Revision, io::git::Git};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tokio::{sync::watch, time::timeout};
 
 /// The source. Its clone is its own: it never waits for a commit that is being pushed.
@@ -19,20 +19,15 @@ pub struct GitSource {
 impl GitSource {
     /// Looks now, and then as often as it should; ends when nobody listens any more.
     pub async fn run(mut self, documents: Documents) {
-        let mut newest = None;
         loop {
             self.pushed.mark_unchanged();
             let look = async {
                 let tip = self.git.tip().await.map_err(|error| format!("the branch cannot be read: {error}"))?;
                 Ok(Document { text: tip.text, revision: Revision::new(&tip.commit) })
             };
-            let read: Result<Document, String> = tokio::select! {
+            tokio::select! {
                 () = documents.closed() => return,
-                read = look => read,
-            };
-            if newest.as_ref() != Some(&read) {
-                newest = Some(read.clone());
-                documents.send_replace(Some(Arc::new(read)));
+                read = look => publish(&documents, read),
             }
             tokio::select! {
                 () = documents.closed() => return,

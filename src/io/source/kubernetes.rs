@@ -4,7 +4,7 @@
 //! server has forgotten that place (`410 Gone`) does it begin anew. A server that cannot be reached changes nothing about the last document:
 //! only after [`ALARM_AFTER`] does that become a problem of the routes. One that has never been reached is one at once.
 
-use super::{Document, Documents, revision};
+use super::{Document, Documents, publish, revision};
 use crate::io::{
     kube::{Access, Change, Cluster, KubeError, Seen},
     meters::Meters,
@@ -61,6 +61,13 @@ impl KubernetesSource {
     }
 
     /// From wherever it stands to the end of one watch.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        allow(
+            unused_variables,
+            reason = "without the feature there is no cluster to be had, and nothing after it is reached"
+        )
+    )]
     async fn once(&self, state: &mut Following, documents: &Documents) -> Result<(), KubeError> {
         let cluster = match &state.cluster {
             Some(cluster) => cluster.clone(),
@@ -147,15 +154,4 @@ impl Following {
             KubeError::Gone(_) | KubeError::Failed(_) => pause.min(PAUSE_MAX),
         }
     }
-}
-
-/// Only what is new.
-fn publish(documents: &Documents, read: Result<Document, String>) {
-    documents.send_if_modified(|newest| {
-        let new = newest.as_deref() != Some(&read);
-        if new {
-            *newest = Some(Arc::new(read));
-        }
-        new
-    });
 }
