@@ -3,7 +3,7 @@
 pub mod auth;
 mod command;
 pub mod feedback;
-mod view;
+pub mod view;
 
 use crate::{
     core::{

@@ -1,12 +1,12 @@
 //! What people see of a route, as JSON.
 
 use crate::core::{
-    judge::{Judgement, Verdict},
+    judge::{Evidence, Judgement, Verdict},
     route::Route,
     snapshot::Live,
     status::ReleaseStatus,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// One route: what is said, what is seen, and what the judge makes of it.
 #[must_use]
@@ -61,7 +61,26 @@ fn standing(release: &ReleaseStatus) -> Value {
 }
 
 fn verdict(judgement: &Judgement) -> Value {
-    let evidence = &judgement.evidence;
+    let reason = match judgement.verdict {
+        Verdict::Pass => None,
+        Verdict::Fail(signal) => Some(signal.as_str()),
+        Verdict::Undecided(reason) => Some(reason.as_str()),
+    };
+    let mut said = evidence(&judgement.evidence);
+    let more = [
+        ("verdict", judgement.verdict.as_str().into()),
+        ("reason", reason.into()),
+        ("attempt", judgement.attempt.into()),
+        ("since_ms", judgement.since.wall_ms.into()),
+        ("at_ms", judgement.at.wall_ms.into()),
+    ];
+    said.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(said)
+}
+
+/// The numbers behind a verdict.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> Map<String, Value> {
     let signals: Vec<Value> = evidence
         .signals
         .iter()
@@ -73,20 +92,15 @@ fn verdict(judgement: &Judgement) -> Value {
             })
         })
         .collect();
-    let reason = match judgement.verdict {
-        Verdict::Pass => None,
-        Verdict::Fail(signal) => Some(signal.as_str()),
-        Verdict::Undecided(reason) => Some(reason.as_str()),
-    };
-    json!({
-        "verdict": judgement.verdict.as_str(),
-        "reason": reason,
-        "attempt": judgement.attempt,
-        "since_ms": judgement.since.wall_ms,
-        "at_ms": judgement.at.wall_ms,
-        "log_e_rollback": evidence.log_e_rollback,
-        "log_e_rollback_at": evidence.log_e_rollback_at,
-        "log_e_split": evidence.log_e_split,
-        "signals": signals,
-    })
+    let numbers: [(&str, Value); 8] = [
+        ("canary_requests", evidence.canary_requests.into()),
+        ("stable_requests", evidence.stable_requests.into()),
+        ("canary_labels", evidence.canary_labels.into()),
+        ("stable_labels", evidence.stable_labels.into()),
+        ("log_e_rollback", evidence.log_e_rollback.into()),
+        ("log_e_rollback_at", evidence.log_e_rollback_at.into()),
+        ("log_e_split", evidence.log_e_split.into()),
+        ("signals", signals.into()),
+    ];
+    numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
