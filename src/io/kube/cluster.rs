@@ -10,7 +10,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind, Status},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{pin::Pin, time::Duration};
 use tokio::time::timeout;
 
@@ -95,15 +95,6 @@ impl Cluster {
             (PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, Patch::Merge(annotation));
         let api = self.applications(application);
         within(api.patch(&application.name, &how, &patch)).await.map(drop)
-    }
-
-    /// An Application as it stands.
-    ///
-    /// # Errors
-    /// [`KubeError`]; reading it is a right of its own.
-    pub async fn application(&self, application: &Application) -> Result<Value, KubeError> {
-        let found = within(self.applications(application).get(&application.name)).await?;
-        Ok(found.data)
     }
 
     fn config_maps(&self) -> Api<ConfigMap> {

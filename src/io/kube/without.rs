@@ -50,15 +50,6 @@ impl Cluster {
     pub async fn refresh(&self, _application: &Application) -> Result<(), KubeError> {
         match *self {}
     }
-
-    /// Never called.
-    ///
-    /// # Errors
-    /// None.
-    #[allow(clippy::unused_async, reason = "with the feature it waits")]
-    pub async fn application(&self, _application: &Application) -> Result<serde_json::Value, KubeError> {
-        match *self {}
-    }
 }
 
 /// There is none.
