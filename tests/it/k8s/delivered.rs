@@ -9,7 +9,6 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
-    fs,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -37,8 +36,7 @@ fn application(bed: &Bed) -> Value {
 #[ignore = "wants a cluster: make test-k8s"]
 fn a_rollback_arrives_through_argo_cd() {
     let bed = Bed::new();
-    fs::write(bed.path("known_hosts"), "").unwrap();
-    bed.script("argocd-up.sh", &[&bed.path("argocd"), &bed.path("known_hosts")]);
+    bed.script("argocd-up.sh", &[&bed.path("argocd")]);
     let text = routes(model(200, 1), model(500, 2), 30);
     let repo = Repo::new(&manifest(&text));
     bed.namespace(NAMESPACE);

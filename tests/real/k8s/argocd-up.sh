@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# Starts Argo CD's application controller, its ApplicationSet controller and its repository server outside the cluster, against the
-# API server of KUBECONFIG, with a Redis of their own on loopback (about 10 s, 400 MB).
-#   argocd-up.sh BIN DIR KNOWN_HOSTS      BIN holds argocd, kubectl and argocd-manifests (setup.sh); KNOWN_HOSTS is what ssh trusts
+# Starts Argo CD's application controller and its repository server outside the cluster, against the API server of KUBECONFIG,
+# with a Redis of their own on loopback (about 10 s, 400 MB).
+#   argocd-up.sh BIN DIR      BIN holds argocd, kubectl and argocd-manifests (setup.sh)
 # RECONCILE (default 180s) is Argo CD's polling of Git. Stop it with the ids in DIR/*.pid; after an hour it stops by itself.
 set -eu
-bin=$1 dir=$2 known_hosts=$3
+bin=$1 dir=$2
 mkdir -p "$dir"/{tls,ssh,plugins,gpg/keys,gpg/source}
-cp "$known_hosts" "$dir/ssh/ssh_known_hosts"
 cd "$dir"
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 kubectl() { "$bin/kubectl" "$@"; }
-redis=$(free_port) repo=$(free_port) metrics=$(free_port) repo_metrics=$(free_port) set_metrics=$(free_port) set_probe=$(free_port) set_hook=$(free_port)
+redis=$(free_port) repo=$(free_port) metrics=$(free_port) repo_metrics=$(free_port)
 
 timeout -k 5 3600 redis-server --port "$redis" --bind 127.0.0.1 --save "" --appendonly no > redis.log 2>&1 &
 echo $! > redis.pid
@@ -34,17 +33,13 @@ kubectl -n argocd get appproject default > /dev/null
 export ARGOCD_RECONCILIATION_TIMEOUT=${RECONCILE:-180s} ARGOCD_RECONCILIATION_JITTER=0s
 export ARGOCD_FAKE_IN_CLUSTER=true HOSTNAME=controller-0 ARGOCD_GPG_ENABLED=false \
   ARGOCD_TLS_DATA_PATH=$dir/tls ARGOCD_SSH_DATA_PATH=$dir/ssh ARGOCD_PLUGINSOCKFILEPATH=$dir/plugins \
-  ARGOCD_GNUPGHOME=$dir/gpg/keys ARGOCD_GPG_DATA_PATH=$dir/gpg/source SSH_KNOWN_HOSTS=$dir/ssh/ssh_known_hosts
+  ARGOCD_GNUPGHOME=$dir/gpg/keys ARGOCD_GPG_DATA_PATH=$dir/gpg/source
 ARGOCD_BINARY_NAME=argocd-repo-server timeout -k 5 3600 "$bin/argocd" --address 127.0.0.1 --port "$repo" \
   --metrics-address 127.0.0.1 --metrics-port "$repo_metrics" --redis "127.0.0.1:$redis" --disable-tls > repo-server.log 2>&1 &
 echo $! > repo-server.pid
 ARGOCD_BINARY_NAME=argocd-application-controller timeout -k 5 3600 "$bin/argocd" --namespace argocd --metrics-port "$metrics" \
   --redis "127.0.0.1:$redis" --repo-server "127.0.0.1:$repo" --repo-server-plaintext > controller.log 2>&1 &
 echo $! > controller.pid
-ARGOCD_BINARY_NAME=argocd-applicationset-controller timeout -k 5 3600 "$bin/argocd" --namespace argocd \
-  --metrics-addr "127.0.0.1:$set_metrics" --probe-addr "127.0.0.1:$set_probe" --webhook-addr "127.0.0.1:$set_hook" \
-  --argocd-repo-server "127.0.0.1:$repo" --repo-server-plaintext > applicationset.log 2>&1 &
-echo $! > applicationset.pid
 for _ in $(seq 600); do
   curl -s --max-time 1 "http://127.0.0.1:$metrics/healthz" > /dev/null 2>&1 && exit 0
   sleep 0.1

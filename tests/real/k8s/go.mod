@@ -1,5 +1,5 @@
 // Kubernetes, etcd and Argo CD for the tests, pinned in one place, so that what they share is built once.
-// setup.sh builds them: kube-apiserver, etcd (its module calls it `server`), Argo CD (`cmd`) and kubelet-mount.
+// setup.sh builds them: kube-apiserver, etcd (its module calls it `server`), Argo CD (`cmd`) and kubectl.
 module coalmine.dev/tests/real/k8s
 
 go 1.26

