@@ -21,7 +21,7 @@ fn arm(requests: u64) -> Arm {
     for bucket in 0..40 {
         latency.add(bucket, requests / 40);
     }
-    Arm { completed: requests, assigned: requests, errors: requests / 500, latency }
+    Arm { completed: requests, assigned: requests, errors: requests / 500, latency, streams: None }
 }
 
 fn judge(c: &mut Criterion) {
@@ -33,6 +33,7 @@ fn judge(c: &mut Criterion) {
             canary_wrong_micro: 3_000_000,
             stable_wrong_micro: 25_000_000,
         }),
+        ..Block::default()
     };
     let mut trial = Trial::new(&Policy::default());
     c.bench_function("judge: one look, all signals, 4,000 requests", |b| b.iter(|| trial.observe(black_box(&block))));

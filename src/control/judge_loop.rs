@@ -240,5 +240,6 @@ fn arm(now: &Reading, then: &Reading) -> Arm {
         assigned: now.assigned.saturating_sub(then.assigned),
         errors: now.errors().saturating_sub(then.errors()),
         latency: now.latency.minus(&then.latency),
+        streams: None,
     }
 }

@@ -3,12 +3,16 @@
 //! The method is `judge.md` sections 5.1-5.5: any-time valid e-processes that need only counts per block, so that verdicts
 //! may be looked at every second, counts of several replicas may be added before they are judged, and nothing depends on a clock.
 
+mod block;
+mod evidence;
 pub mod trial;
+
+pub use block::{Arm, Block, EndpointBlock, LabelBlock, PairBlock, Pairs, RequestBlock, Streams, Unit, UserBlock};
+pub use evidence::{Evidence, Guard, GuardEvidence, GuardState, Part, PartEvidence, Quantile, SignalEvidence, Test};
 
 use super::{
     name::{ReleaseKey, RouteName},
     now::Now,
-    stats::histogram::Histogram,
 };
 
 /// What the route says about judging. Rates and margins are fractions of one.
@@ -30,6 +34,10 @@ pub struct Policy {
     pub latency: Option<LatencyPolicy>,
     /// Accuracy: `None` turns the signal off.
     pub accuracy: Option<AccuracyPolicy>,
+    /// What a shadow copy says against what the caller was told: `None`, as it is by default, turns the signal off.
+    pub disagreement: Option<DisagreementPolicy>,
+    /// What is one independent observation of errors and latency.
+    pub mode: ModeChoice,
     /// What an undecided judge leads to at the end of a step.
     pub on_inconclusive: OnInconclusive,
 }
@@ -69,6 +77,47 @@ pub struct AccuracyPolicy {
     pub label_tolerance: f64,
 }
 
+/// Limit of the disagreement signal.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct DisagreementPolicy {
+    /// Rollback beyond this share of copies that say something else; promotion below it.
+    pub max: f64,
+}
+
+/// What is one independent observation of errors and latency, as the route's file says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ModeChoice {
+    /// Users on a sticky route; endpoints if both variants have several; else requests.
+    #[default]
+    Auto,
+    /// As [`Mode`].
+    Fixed(Mode),
+}
+
+/// What is one independent observation of errors and latency. Fixed at the start of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Mode {
+    /// A request.
+    #[default]
+    Requests,
+    /// An endpoint during a window of some ten seconds: a pod that pauses is one observation, not hundreds.
+    Endpoints,
+    /// A user's first failure: a user for whom all requests fail is one observation. Latency stays with requests.
+    Users,
+}
+
+impl Mode {
+    /// The word in the routes file, messages and the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Endpoints => "endpoints",
+            Self::Users => "users",
+        }
+    }
+}
+
 /// What an undecided judge leads to at the end of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnInconclusive {
@@ -92,58 +141,11 @@ impl Default for Policy {
             errors: Some(ErrorsPolicy { may_rise: 0.0005, pass_ratio: 1.25, pass_margin: 0.002 }),
             latency: Some(LatencyPolicy { tolerate_buckets: 1, pass_buckets: 4, pass_tail_buckets: 6 }),
             accuracy: Some(AccuracyPolicy { may_drop: 0.02, tolerate: 0.002, label_delay_ms: 0, label_tolerance: 0.0 }),
+            disagreement: None,
+            mode: ModeChoice::Auto,
             on_inconclusive: OnInconclusive::Hold,
         }
     }
-}
-
-/// Counts that became known between two evaluations, per variant.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Block {
-    /// Finished requests; `None` while one of the two variants has none in it.
-    pub requests: Option<RequestBlock>,
-    /// Labels that arrived; `None` while one of the two variants has none in it.
-    pub labels: Option<LabelBlock>,
-}
-
-/// Finished requests of a block.
-#[derive(Clone, PartialEq, Debug)]
-pub struct RequestBlock {
-    /// The canary's.
-    pub canary: Arm,
-    /// Stable's.
-    pub stable: Arm,
-    /// The canary's configured share of the two while the block was gathered: what the draws were made with.
-    /// `None` if it changed meanwhile: then the sample ratio of this block cannot be checked.
-    pub share: Option<f64>,
-    /// Whether the release is younger than its warm-up time: latency is left out.
-    pub warming_up: bool,
-}
-
-/// One variant's part of a block.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Arm {
-    /// Requests whose outcome is the variant's own doing (a client's fault is no exposure).
-    pub completed: u64,
-    /// Draws that fell on it.
-    pub assigned: u64,
-    /// Failures whose cause is the backend.
-    pub errors: u64,
-    /// Latencies of its successes.
-    pub latency: Histogram,
-}
-
-/// Labels of a block. A wrong label counts 1,000,000; a score in 0..1 counts the millionths it lacks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LabelBlock {
-    /// Labels about the canary.
-    pub canary: u64,
-    /// Labels about stable.
-    pub stable: u64,
-    /// Millionths of wrong among the canary's.
-    pub canary_wrong_micro: u64,
-    /// Millionths of wrong among stable's.
-    pub stable_wrong_micro: u64,
 }
 
 /// What is compared.
@@ -155,6 +157,8 @@ pub enum Signal {
     Latency,
     /// Share of labels that were right.
     Accuracy,
+    /// Share of shadow copies that say something else than the caller was told.
+    Disagreement,
 }
 
 impl Signal {
@@ -165,6 +169,7 @@ impl Signal {
             Self::Errors => "errors",
             Self::Latency => "latency",
             Self::Accuracy => "accuracy",
+            Self::Disagreement => "disagreement",
         }
     }
 }
@@ -195,6 +200,8 @@ pub enum Reason {
     StableUnhealthy,
     /// Every other signal has passed; labels are missing.
     LabelStarved,
+    /// Every other signal has passed; one variant's requests are labelled more often than the other's.
+    LabelCoverage,
 }
 
 impl Reason {
@@ -208,6 +215,7 @@ impl Reason {
             Self::SplitMismatch => "split_mismatch",
             Self::StableUnhealthy => "stable_unhealthy",
             Self::LabelStarved => "label_starved",
+            Self::LabelCoverage => "label_coverage",
         }
     }
 }
@@ -222,63 +230,6 @@ impl Verdict {
             Self::Undecided(_) => "undecided",
         }
     }
-}
-
-/// The numbers behind a verdict.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Evidence {
-    /// Canary requests that counted.
-    pub canary_requests: u64,
-    /// Stable requests that counted.
-    pub stable_requests: u64,
-    /// Canary labels that counted.
-    pub canary_labels: u64,
-    /// Stable labels that counted.
-    pub stable_labels: u64,
-    /// Natural log of the combined e-value against the canary.
-    pub log_e_rollback: f64,
-    /// Where it rolls back: `ln(1/alpha)`.
-    pub log_e_rollback_at: f64,
-    /// Natural log of the sample-ratio e-value.
-    pub log_e_split: f64,
-    /// One entry per signal that is on, in the order of [`Signal`].
-    pub signals: Vec<SignalEvidence>,
-}
-
-/// Rollback evidence beyond this share of the threshold stops a raise.
-const NO_SMOKE: f64 = 0.1;
-
-impl Evidence {
-    /// Whether hardly anything speaks against the canary: less than a tenth of what a rollback takes.
-    #[must_use]
-    pub fn is_clear(&self) -> bool {
-        self.log_e_rollback < self.log_e_rollback_at + NO_SMOKE.ln()
-    }
-}
-
-/// The numbers of one signal.
-#[derive(Clone, PartialEq, Debug)]
-pub struct SignalEvidence {
-    /// Which.
-    pub signal: Signal,
-    /// The canary's value: error rate, p99 in milliseconds, or accuracy.
-    pub canary: f64,
-    /// Stable's value.
-    pub stable: f64,
-    /// Canary observations.
-    pub canary_n: u64,
-    /// Stable observations.
-    pub stable_n: u64,
-    /// The rollback margin, in the value's unit (latency: the tolerated factor).
-    pub margin: f64,
-    /// Weight in the combination.
-    pub weight: f64,
-    /// Natural log of the e-value against "not worse than the margin".
-    pub log_e_rollback: f64,
-    /// Natural log of the (smallest) e-value against "worse than the margin".
-    pub log_e_promote: f64,
-    /// Where it passes: `ln(1/alpha_promote)`.
-    pub log_e_promote_at: f64,
 }
 
 /// A verdict, what it is about and what it rests on.

@@ -284,6 +284,7 @@ fn block_of(value: &Value) -> Block {
         assigned: value[assigned].as_u64().unwrap_or_else(|| count(completed)),
         errors: count(errors),
         latency: histogram(&value[latency]),
+        streams: None,
     };
     let micro = |key: &str| count(key) * 1_000_000;
     Block {
@@ -299,6 +300,7 @@ fn block_of(value: &Value) -> Block {
             canary_wrong_micro: micro("wrong_c"),
             stable_wrong_micro: micro("wrong_s"),
         }),
+        ..Block::default()
     }
 }
 

@@ -7,7 +7,9 @@ use crate::{
         units,
     },
     core::{
-        judge::{AccuracyPolicy, ErrorsPolicy, LatencyPolicy, OnInconclusive, Policy},
+        judge::{
+            AccuracyPolicy, DisagreementPolicy, ErrorsPolicy, LatencyPolicy, Mode, ModeChoice, OnInconclusive, Policy,
+        },
         plan::{Plan, Step, Watch},
     },
 };
@@ -88,6 +90,8 @@ pub(in crate::config) fn policy(field: &Field<'_>, base: &Policy) -> Option<Poli
         errors: signal(&map, "errors", base.errors, errors),
         latency: signal(&map, "latency", base.latency, latency),
         accuracy: signal(&map, "accuracy", base.accuracy, accuracy),
+        disagreement: map.get("disagreement").filter(|field| !field.is_off()).and_then(|field| disagreement(&field)),
+        mode: map.get("mode").and_then(|field| mode(&field)).unwrap_or_default(),
         on_inconclusive: map
             .get("on_inconclusive")
             .and_then(|field| {
@@ -135,6 +139,23 @@ fn errors(map: &Map<'_>, base: ErrorsPolicy) -> ErrorsPolicy {
         pass_ratio: map.or("pass_ratio", base.pass_ratio, ratio),
         pass_margin: map.or("pass_margin", base.pass_margin, units::fraction),
     }
+}
+
+fn disagreement(field: &Field<'_>) -> Option<DisagreementPolicy> {
+    let map = field.map()?;
+    let max = map.need("max", "the share of copies that may say something else, such as `0.05`");
+    let max = max.and_then(|field| field.parse(alpha));
+    map.done();
+    Some(DisagreementPolicy { max: max? })
+}
+
+fn mode(field: &Field<'_>) -> Option<ModeChoice> {
+    field.word(&[
+        ("auto", ModeChoice::Auto),
+        ("requests", ModeChoice::Fixed(Mode::Requests)),
+        ("endpoints", ModeChoice::Fixed(Mode::Endpoints)),
+        ("users", ModeChoice::Fixed(Mode::Users)),
+    ])
 }
 
 fn latency(map: &Map<'_>, base: LatencyPolicy) -> LatencyPolicy {

@@ -3,7 +3,10 @@
 //! Rollback: a weighted mean of the signals' e-values reaches `1/alpha`. Promotion: every signal's non-inferiority e-value
 //! reaches `1/alpha_promote`. A fail is final; a pass holds until a fail. Source: judge.md section 5.5.
 
-use super::{Block, Evidence, LabelBlock, Policy, Reason, RequestBlock, Signal, SignalEvidence, Verdict};
+use super::{
+    Block, Evidence, LabelBlock, Mode, Policy, Reason, RequestBlock, Signal, SignalEvidence, Test, Verdict,
+    evidence::NO_SMOKE,
+};
 use crate::core::stats::{
     Counts, Numbers,
     bernoulli::{BernoulliPromote, BernoulliRollback},
@@ -167,6 +170,7 @@ impl Trial {
             Signal::Errors => self.errors.log_e(),
             Signal::Latency => self.latency.log_e(),
             Signal::Accuracy => self.accuracy.log_e(),
+            Signal::Disagreement => 0.0,
         }
     }
 
@@ -175,6 +179,7 @@ impl Trial {
             Signal::Errors => self.errors_promote.log_e(),
             Signal::Latency => self.latency_promote.iter().map(LatencyPromote::log_e).fold(f64::INFINITY, f64::min),
             Signal::Accuracy => self.accuracy_promote.log_e(),
+            Signal::Disagreement => 0.0,
         }
     }
 
@@ -238,7 +243,7 @@ impl Trial {
         let lacking: Vec<Signal> =
             weights.iter().map(|(signal, _)| *signal).filter(|signal| self.log_e_for(*signal) < at).collect();
         match lacking.as_slice() {
-            [] if log_e < (super::NO_SMOKE / self.policy.alpha).ln() && !weights.is_empty() => Verdict::Pass,
+            [] if log_e < (NO_SMOKE / self.policy.alpha).ln() && !weights.is_empty() => Verdict::Pass,
             [Signal::Accuracy] => Verdict::Undecided(Reason::LabelStarved),
             _ => Verdict::Undecided(Reason::Overlap),
         }
@@ -254,10 +259,15 @@ impl Trial {
             stable_requests: count(self.requests.stable),
             canary_labels: count(self.labels.canary),
             stable_labels: count(self.labels.stable),
+            paired_labels: 0,
+            mode: Mode::Requests,
+            mode_why: "every request is counted as one observation",
             log_e_rollback: self.log_e_rollback(),
             log_e_rollback_at: -self.policy.alpha.ln(),
             log_e_split: self.log_e_split(),
             signals: self.weights().into_iter().map(|(signal, weight)| self.of_signal(signal, weight)).collect(),
+            guards: Vec::new(),
+            policy_changed: false,
         }
     }
 
@@ -283,6 +293,21 @@ impl Trial {
                     (share(l.canary - l.canary_events, l.canary), share(l.stable - l.stable_events, l.stable));
                 (canary, stable, l.canary as u64, l.stable as u64, margin)
             }
+            Signal::Disagreement => (0.0, 0.0, 0, 0, 0.0),
+        };
+        let (canary_events, stable_events) = match signal {
+            Signal::Errors => (r.canary_events, r.stable_events),
+            Signal::Accuracy => (l.canary_events, l.stable_events),
+            Signal::Latency | Signal::Disagreement => (0.0, 0.0),
+        };
+        let (pass_ratio, pass_margin) = match signal {
+            Signal::Errors => self.policy.errors.map_or((1.0, 0.0), |e| (e.pass_ratio, e.pass_margin)),
+            Signal::Latency => self
+                .policy
+                .latency
+                .map_or((1.0, 1.0), |l| (bucket_bound_ms(l.pass_buckets), bucket_bound_ms(l.pass_tail_buckets))),
+            Signal::Accuracy => (1.0, self.policy.accuracy.map_or(0.0, |a| a.may_drop)),
+            Signal::Disagreement => (1.0, 0.0),
         };
         SignalEvidence {
             signal,
@@ -290,9 +315,16 @@ impl Trial {
             stable,
             canary_n,
             stable_n,
+            canary_events,
+            stable_events,
             margin,
+            pass_ratio,
+            pass_margin,
             weight,
             log_e_rollback: self.log_e_against(signal),
+            log_e_rollback_at: -(self.policy.alpha * weight).ln(),
+            test: Test::Requests,
+            parts: Vec::new(),
             log_e_promote: self.log_e_for(signal),
             log_e_promote_at: -self.policy.alpha_promote.ln(),
         }
