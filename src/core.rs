@@ -5,6 +5,7 @@ pub mod clamp;
 pub mod command;
 pub mod fallback;
 pub mod grpc;
+pub mod interval;
 pub mod judge;
 pub mod name;
 pub mod now;
