@@ -48,7 +48,7 @@ fn edited(text: &str, before: &Snapshot, route: &Route, wanted: &[Change]) -> Op
             (r.matches.clone(), r.protocol.clone(), r.sticky.clone(), r.pin, r.timeouts, r.limits, r.fallback.clone())
         };
         assert_eq!(kept(was), kept(is));
-        assert_eq!((&was.plan, &was.policy, was.rollback), (&is.plan, &is.policy, is.rollback));
+        assert_eq!((&was.plan, &was.policy, &was.rollback), (&is.plan, &is.policy, &is.rollback));
         assert_eq!(was.variants.len(), is.variants.len());
         for (was, is) in was.variants.iter().zip(&is.variants) {
             assert_eq!((&was.name, &was.backend, &was.model), (&is.name, &is.backend, &is.model));

@@ -10,7 +10,7 @@ use crate::core::{
     judge::Policy,
     name::{RouteName, VariantName},
     outlier,
-    plan::{Plan, RollbackKind},
+    plan::{Plan, Rollback},
     route::{CallerLimit, Expose, FallbackPolicy, Limits, Match, Protocol, Sticky, Timeouts},
     split::Weight,
     variant::{Backend, ModelRef, Role},
@@ -57,7 +57,7 @@ pub struct Rest {
     pub(super) caller_limit: Option<CallerLimit>,
     pub(super) plan: Option<PlanSpec>,
     pub(super) policy: Policy,
-    pub(super) rollback: RollbackKind,
+    pub(super) rollback: Rollback,
 }
 
 /// One variant.

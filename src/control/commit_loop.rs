@@ -127,6 +127,9 @@ impl CommitLoop {
     }
 
     async fn commit(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, String> {
+        if let Some(edit) = wanted.intent.set.first() {
+            return Err(format!("`set` of {} cannot be committed yet; take it out of the plan", edit.file()));
+        }
         for _ in 0..RACES_MAX {
             let tip = git.tip().await.map_err(|error| error.to_string())?;
             let intent = &wanted.intent;

@@ -44,6 +44,7 @@ fn subject(intent: &Intent, route: &Route, changes: &[Change]) -> String {
     let what = match intent.to {
         Move::Promote { .. } => ", promoted",
         Move::RollBack { .. } => ", rejected",
+        Move::Readmit(_) => ", let in again",
         Move::Step(_) | Move::Finish => "",
     };
     let (first, rest) =

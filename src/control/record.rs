@@ -4,6 +4,7 @@ use crate::{
     core::{
         name::{Artefact, ReleaseKey, RouteName},
         now::Now,
+        plan::{FileEdit, RollbackKind},
         release::{
             Release, State, Stay,
             intent::{Intent, Move},
@@ -33,6 +34,9 @@ struct Decided {
     artefact: String,
     attempt: u32,
     to: To,
+    /// File, path and value.
+    #[serde(default)]
+    set: Vec<[String; 3]>,
     digest: u64,
     by: String,
     reason: String,
@@ -46,7 +50,20 @@ enum To {
     Step(u16),
     Promote(u16),
     Finish,
-    RollBack { promoted: bool },
+    RollBack {
+        promoted: bool,
+        #[serde(default)]
+        kind: Kind,
+    },
+    Readmit(u16),
+}
+
+#[derive(Serialize, Deserialize, Default)]
+enum Kind {
+    #[default]
+    Weights,
+    Revert,
+    LastGood,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,7 +152,7 @@ pub(super) fn load_releases(store: &Store, now: Now) -> BTreeMap<RouteName, Rele
 
 impl Decided {
     fn of(intent: &Intent) -> Self {
-        let Intent { route, artefact, attempt, to, digest, by, reason, verdict, numbers, window_ms } = intent;
+        let Intent { route, artefact, attempt, to, set, digest, by, reason, verdict, numbers, window_ms } = intent;
         Self {
             route: route.as_str().into(),
             artefact: artefact.as_str().into(),
@@ -144,8 +161,10 @@ impl Decided {
                 Move::Step(weight) => To::Step(weight.basis_points()),
                 Move::Promote { holdback } => To::Promote(holdback.basis_points()),
                 Move::Finish => To::Finish,
-                Move::RollBack { promoted } => To::RollBack { promoted: *promoted },
+                Move::RollBack { promoted, kind } => To::RollBack { promoted: *promoted, kind: (*kind).into() },
+                Move::Readmit(weight) => To::Readmit(weight.basis_points()),
             },
+            set: set.iter().map(|edit| [edit.file(), edit.path(), edit.value()].map(Into::into)).collect(),
             digest: *digest,
             by: by.to_string(),
             reason: reason.to_string(),
@@ -164,8 +183,14 @@ impl Decided {
                 To::Step(weight) => Move::Step(Weight::new(weight)?),
                 To::Promote(holdback) => Move::Promote { holdback: Weight::new(holdback)? },
                 To::Finish => Move::Finish,
-                To::RollBack { promoted } => Move::RollBack { promoted },
+                To::RollBack { promoted, kind } => Move::RollBack { promoted, kind: kind.into() },
+                To::Readmit(weight) => Move::Readmit(Weight::new(weight)?),
             },
+            set: self
+                .set
+                .iter()
+                .map(|[file, path, value]| FileEdit::new(file, path, value).ok())
+                .collect::<Option<_>>()?,
             digest: self.digest,
             by: self.by.into(),
             reason: self.reason.into(),
@@ -173,6 +198,26 @@ impl Decided {
             numbers: self.numbers.into(),
             window_ms: self.window_ms,
         })
+    }
+}
+
+impl From<RollbackKind> for Kind {
+    fn from(kind: RollbackKind) -> Self {
+        match kind {
+            RollbackKind::Weights => Self::Weights,
+            RollbackKind::Revert => Self::Revert,
+            RollbackKind::LastGood => Self::LastGood,
+        }
+    }
+}
+
+impl From<Kind> for RollbackKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Weights => Self::Weights,
+            Kind::Revert => Self::Revert,
+            Kind::LastGood => Self::LastGood,
+        }
     }
 }
 

@@ -228,7 +228,7 @@ impl Release {
 
     fn roll_back(mut self, seen: &Seen<'_>, by: &str, reason: &str) -> (Self, Option<Action>) {
         let promoting = matches!(&self.state, State::Advancing(intent, _) if matches!(intent.to, Move::Promote { .. }));
-        let to = Move::RollBack { promoted: self.stay.promoted || promoting };
+        let to = Move::RollBack { promoted: self.stay.promoted || promoting, kind: seen.route.rollback.kind };
         let intent = Box::new(Intent::new(&self, seen, to, by, reason));
         self.state = State::RollingBack(intent.clone());
         (self, Some(Action::RollBack(intent)))

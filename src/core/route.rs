@@ -6,7 +6,7 @@ use super::{
     judge::Policy,
     name::{ReleaseKey, RouteName},
     outlier,
-    plan::{Plan, RollbackKind},
+    plan::{Plan, Rollback},
     split::{Split, Weight},
     variant::Variant,
 };
@@ -222,8 +222,8 @@ pub struct Route {
     pub plan: Option<Plan>,
     /// How sure the judge must be, and of what.
     pub policy: Policy,
-    /// What a rollback commit edits.
-    pub rollback: RollbackKind,
+    /// What a rollback does to the branch.
+    pub rollback: Rollback,
     /// Hash of everything the file says about this route: the precondition of a raise.
     pub digest: u64,
 }

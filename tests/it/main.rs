@@ -34,6 +34,7 @@ mod proxy;
 mod python;
 mod raw;
 mod readme;
+mod releases;
 mod reload;
 mod replay;
 mod repo;

@@ -3,14 +3,14 @@
 use super::PlanSpec;
 use crate::{
     config::{
-        fields::{Field, Map, whole},
+        fields::{Field, Map, whole, yes_or_no},
         units,
     },
     core::{
         judge::{
             AccuracyPolicy, DisagreementPolicy, ErrorsPolicy, LatencyPolicy, Mode, ModeChoice, OnInconclusive, Policy,
         },
-        plan::{Plan, Step, Watch},
+        plan::{FileEdit, Plan, Step, Watch},
     },
 };
 use std::time::Duration;
@@ -45,9 +45,27 @@ fn step(field: &Field<'_>) -> Option<Step> {
     let hold = map.or("hold", Duration::ZERO, units::duration);
     let requests = map.or("requests", 0, whole(COUNT_MAX));
     let labels = map.or("labels", 0, whole(COUNT_MAX));
-    let approve = map.or("approve", false, super::super::fields::yes_or_no);
+    let pass = map.or("pass", false, yes_or_no);
+    let approve = map.or("approve", false, yes_or_no);
+    let set = set(&map);
     map.done();
-    Some(Step { weight: weight?, hold, requests, labels, approve })
+    Some(Step { weight: weight?, hold, requests, labels, pass, approve, set })
+}
+
+/// What else a commit sets, of the same repository.
+pub(super) fn set(map: &Map<'_>) -> Vec<FileEdit> {
+    let items = map.get("set").map(|field| field.items()).unwrap_or_default();
+    items.iter().filter_map(file_edit).collect()
+}
+
+fn file_edit(field: &Field<'_>) -> Option<FileEdit> {
+    let map = field.map()?;
+    let file = map.need("file", "such as `models/digits/canary.yaml`, from the repository's root");
+    let path = map.need("path", "such as `spec.replicas`");
+    let value = map.need("value", "what it is to say");
+    map.done();
+    let (file, path, value) = (file?.text()?, path?.text()?, value?.text()?);
+    FileEdit::new(file, path, value).map_err(|what| field.wrong(what, "")).ok()
 }
 
 fn watch(field: &Field<'_>) -> Option<Watch> {

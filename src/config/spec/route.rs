@@ -9,7 +9,7 @@ use crate::{
     core::{
         judge::Policy,
         name::{NameError, RouteName},
-        plan::RollbackKind,
+        plan::{Rollback, RollbackKind},
         route::{
             CallerKey, CallerLimit, Expose, FallbackPolicy, HeaderMatch, Limits, Match, PathMatch, Protocol, Sticky,
             Timeouts,
@@ -266,15 +266,11 @@ fn caller_key(field: &Field<'_>) -> Option<CallerKey> {
     header.and_then(|f| f.parse(header_name)).map(CallerKey::Header)
 }
 
-fn rollback(field: &Field<'_>) -> Option<RollbackKind> {
+fn rollback(field: &Field<'_>) -> Option<Rollback> {
     let map = field.map()?;
-    let kind = map.need("kind", "such as weights").and_then(|f| match f.text()? {
-        "revert" | "last_good" => {
-            f.wrong("this kind is not there yet", "use `weights`");
-            None
-        }
-        _ => f.word(&[("weights", RollbackKind::Weights)]),
-    });
+    let kinds = [RollbackKind::Weights, RollbackKind::Revert, RollbackKind::LastGood].map(|kind| (kind.as_str(), kind));
+    let kind = map.get("kind").and_then(|field| field.word(&kinds)).unwrap_or_default();
+    let set = policy::set(&map);
     map.done();
-    kind
+    Some(Rollback { kind, set })
 }

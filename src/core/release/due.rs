@@ -124,7 +124,7 @@ fn here(plan: &Plan, weight: Weight) -> Option<&Step> {
 }
 
 /// What the judge lacks for the next step. A step with a minimum of its own is left once that is met and nothing speaks
-/// against the canary; one without waits for a pass, and so does promotion.
+/// against the canary; one without, or that asks for it, waits for a pass, and so does promotion.
 fn undecided(release: &Release, seen: &Seen<'_>, plan: &Plan) -> Option<Reason> {
     let Some(judgement) = seen.judged(release) else { return Some(Reason::NoData) };
     let Evidence { canary_requests, canary_labels, .. } = judgement.evidence;
@@ -137,7 +137,7 @@ fn undecided(release: &Release, seen: &Seen<'_>, plan: &Plan) -> Option<Reason> 
     if canary_labels.saturating_sub(release.stay.labels_at) < labels {
         return Some(Reason::LabelStarved);
     }
-    let needs_pass = promotion || (requests == 0 && labels == 0);
+    let needs_pass = promotion || here.is_none_or(|step| step.pass) || (requests == 0 && labels == 0);
     match judgement.verdict {
         Verdict::Undecided(
             reason @ (Reason::NoData | Reason::LowSamples | Reason::SplitMismatch | Reason::StableUnhealthy),

@@ -4,6 +4,7 @@ use super::{Release, Seen};
 use crate::core::{
     judge::{Evidence, Judgement, Verdict},
     name::{Artefact, Generation, ReleaseKey, RouteName, VariantName},
+    plan::{FileEdit, RollbackKind},
     route::Route,
     split::{Weight, siphash},
     variant::{Role, Variant},
@@ -25,7 +26,11 @@ pub enum Move {
     RollBack {
         /// Whether it may be stable by our own promotion.
         promoted: bool,
+        /// How the branch comes to say it.
+        kind: RollbackKind,
     },
+    /// What was rejected is a canary again, because a person asked for it.
+    Readmit(Weight),
 }
 
 impl Move {
@@ -37,6 +42,7 @@ impl Move {
             Self::Promote { .. } => "promote",
             Self::Finish => "done",
             Self::RollBack { .. } => "rollback",
+            Self::Readmit(_) => "readmit",
         }
     }
 
@@ -48,6 +54,7 @@ impl Move {
             Self::Promote { .. } => "the promotion".into(),
             Self::Finish => "the end of the watch".into(),
             Self::RollBack { .. } => "the rollback".into(),
+            Self::Readmit(weight) => format!("letting it in again at {weight} %"),
         }
     }
 }
@@ -63,6 +70,8 @@ pub struct Intent {
     pub attempt: u32,
     /// What to do.
     pub to: Move,
+    /// What else the same commit sets in other files of the repository.
+    pub set: Box<[FileEdit]>,
     /// The route's digest when it was decided: a raise is for that file only.
     pub digest: u64,
     /// `judge`, or who ordered it.
@@ -104,6 +113,7 @@ impl Intent {
             artefact: release.artefact.clone(),
             attempt: release.attempt,
             to,
+            set: besides(to, seen.route),
             digest: seen.route.digest,
             by: by.into(),
             reason: reason.into(),
@@ -121,7 +131,7 @@ impl Intent {
         let (to, digest) = match self.to {
             Move::Step(weight) => (weight.basis_points(), self.digest),
             Move::Promote { .. } | Move::Finish => (0, self.digest),
-            Move::RollBack { .. } => (0, 0),
+            Move::RollBack { .. } | Move::Readmit(_) => (0, 0),
         };
         let release = ReleaseKey::of(&self.route, &self.artefact);
         let word = self.to.as_str().as_bytes();
@@ -130,18 +140,37 @@ impl Intent {
         format!("{:016x}", siphash(&parts))
     }
 
-    /// What is to change in `route` as the branch has it.
+    /// Whether `route` gives the artefact nothing: what a rollback of whatever kind must come to.
+    #[must_use]
+    pub fn rejected_by(&self, route: &Route) -> bool {
+        route.variants.iter().all(|v| v.artefact != self.artefact || v.said == Weight::ZERO)
+    }
+
+    /// What is to change in `route` as the branch has it; for a rollback that is no [`RollbackKind::Weights`], what is to
+    /// change if its own way does not lead to [`Intent::rejected_by`].
     #[must_use]
     pub fn edit(&self, route: &Route) -> Edit {
         let Some(candidate) = route.variants.iter().find(|v| v.artefact == self.artefact) else { return Edit::Nothing };
         let role = |role: Role| route.variants.iter().find(|v| v.role == role);
         let Some(stable) = role(Role::Stable) else { return Edit::Nothing };
         match self.to {
-            Move::RollBack { promoted } => {
+            // A revert, or an older block, may leave it as it was before its release: at 0.
+            Move::RollBack { kind: RollbackKind::Revert | RollbackKind::LastGood, .. }
+                if candidate.role != Role::Stable && candidate.said == Weight::ZERO =>
+            {
+                Edit::Nothing
+            }
+            Move::RollBack { promoted, .. } => {
                 // Older ones may be kept at 0.
                 let previous = route.variants.iter().filter(|v| v.role == Role::Previous).max_by_key(|v| v.said);
                 roll_back(candidate, stable, previous, promoted)
             }
+            Move::Readmit(_) if candidate.role != Role::Rejected => Edit::Nothing,
+            Move::Readmit(_) if role(Role::Canary).is_some() => Edit::Moved,
+            Move::Readmit(weight) => Edit::Set(vec![
+                set(candidate, weight, Role::Canary),
+                set(stable, stable.said.minus(weight), Role::Stable),
+            ]),
             Move::Step(_) | Move::Promote { .. } | Move::Finish if route.digest != self.digest => Edit::Moved,
             Move::Step(weight) => {
                 let rest = stable.said.minus(weight.minus(candidate.said));
@@ -217,6 +246,19 @@ pub enum Edit {
     NotOurs,
     /// These.
     Set(Vec<Change>),
+}
+
+/// What the file wants set by the commit that makes this move.
+fn besides(to: Move, route: &Route) -> Box<[FileEdit]> {
+    let steps = route.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
+    let of = |weight: Weight| steps.iter().find(|step| step.weight == weight).map(|step| step.set.as_slice());
+    let set = match to {
+        Move::Step(weight) | Move::Readmit(weight) => of(weight),
+        Move::Promote { .. } => of(Weight::FULL),
+        Move::RollBack { .. } => Some(route.rollback.set.as_slice()),
+        Move::Finish => None,
+    };
+    set.unwrap_or_default().into()
 }
 
 fn set(variant: &Variant, weight: Weight, role: Role) -> Change {

@@ -1,0 +1,120 @@
+//! What a release asks of the branch, decided over routes files as people write them.
+
+use coalmine::{
+    config::{self, edit::edit},
+    core::{
+        clamp::Clamps,
+        name::{Artefact, ReleaseKey},
+        now::Now,
+        plan::RollbackKind,
+        release::{
+            Release, Seen, State, Stay,
+            intent::{Edit, Intent, Move},
+        },
+        route::Route,
+        split::Weight,
+    },
+};
+use std::sync::Arc;
+
+const FILE: &str = "apiVersion: coalmine.dev/v1alpha1
+kind: RouteTable
+routes:
+  - name: digits
+    match: { path: /d }
+    variants:
+      - { name: v1, role: stable, weight: 90, url: 'http://h:1' }
+      - { name: v2, role: canary, weight: 10, url: 'http://h:2' }
+    plan:
+      steps:
+        - { weight: 10, hold: 10s, pass: true }
+        - { weight: 50, hold: 10s, set: [{ file: m/canary.yaml, path: spec.replicas, value: 4 }] }
+        - { weight: 100 }
+    rollback: { kind: revert, set: [{ file: m/canary.yaml, path: spec.replicas, value: 1 }] }
+";
+
+fn route(text: &str) -> Arc<Route> {
+    let (snapshot, _) = config::read(text, &Clamps::default()).unwrap();
+    snapshot.routes.named("digits").unwrap().1.clone()
+}
+
+fn weight(per_cent: u16) -> Weight {
+    Weight::new(per_cent * 100).unwrap()
+}
+
+fn intent(text: &str, to: Move) -> Intent {
+    let artefact = Artefact::new("http://h:2");
+    let route = route(text);
+    let release = Release {
+        key: ReleaseKey::of(&route.name, &artefact),
+        artefact,
+        attempt: 1,
+        paused_by: None,
+        stay: Stay::default(),
+        state: State::Baking,
+    };
+    let seen = Seen { route: &route, judgement: None, held: false, outcome: None, git: true, now: Now::default() };
+    Intent::new(&release, &seen, to, "ann", "because")
+}
+
+#[track_caller]
+fn becomes(text: &str, to: Move, wanted: Option<(&str, &str)>) {
+    let intent = intent(text, to);
+    match (intent.edit(&route(text)), wanted) {
+        (Edit::Set(changes), Some((stable, canary))) => {
+            let edited = edit(text, "digits", &changes).unwrap();
+            assert!(edited.contains(stable) && edited.contains(canary), "{edited}");
+            assert_eq!(intent.rejected_by(&route(&edited)), matches!(to, Move::RollBack { .. }));
+        }
+        (Edit::Nothing, None) => {}
+        (other, _) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_step_and_a_rollback_carry_the_edits_that_the_plan_gives_them() {
+    let set = |to| intent(FILE, to).set.iter().map(|edit| edit.value().to_owned()).collect::<Vec<_>>();
+    let rollback = Move::RollBack { promoted: false, kind: RollbackKind::Revert };
+    assert_eq!(set(Move::Step(weight(50))), ["4"]);
+    assert_eq!(set(rollback), ["1"]);
+    assert!(set(Move::Promote { holdback: Weight::ZERO }).is_empty() && set(Move::Finish).is_empty());
+    let edit = &intent(FILE, rollback).set[0];
+    assert_eq!((edit.file(), edit.keys().collect::<Vec<_>>()), ("m/canary.yaml", vec!["spec", "replicas"]));
+}
+
+#[test]
+fn a_rollback_of_another_kind_ends_where_the_artefact_gets_nothing() {
+    for kind in [RollbackKind::Weights, RollbackKind::Revert, RollbackKind::LastGood] {
+        let rollback = Move::RollBack { promoted: false, kind };
+        becomes(FILE, rollback, Some(("role: stable, weight: 100", "role: rejected, weight: 0")));
+        // A revert may leave it staged. Only weights say that it is rejected.
+        let staged = FILE.replace("weight: 90", "weight: 100").replace("weight: 10, url", "weight: 0, url");
+        let weights = kind == RollbackKind::Weights;
+        becomes(&staged, rollback, weights.then_some(("role: stable, weight: 100", "role: rejected, weight: 0")));
+        assert!(intent(FILE, rollback).rejected_by(&route(&staged)));
+    }
+}
+
+#[test]
+fn what_was_rejected_is_let_in_again_where_no_other_canary_is() {
+    let rejected =
+        FILE.replace("stable, weight: 90", "stable, weight: 100").replace("canary, weight: 10", "rejected, weight: 0");
+    let readmit = Move::Readmit(weight(10));
+    becomes(&rejected, readmit, Some(("role: stable, weight: 90", "role: canary, weight: 10")));
+    becomes(FILE, readmit, None);
+    let other = "      - { name: v3, role: canary, weight: 0, url: 'http://h:3' }\n    plan:";
+    assert_eq!(intent(FILE, readmit).edit(&route(&rejected.replace("    plan:", other))), Edit::Moved);
+}
+
+#[test]
+fn what_a_plan_may_set_is_checked_with_the_file() {
+    #[track_caller]
+    fn check(text: &str, part: &str) {
+        let problems = config::read(text, &Clamps::default()).unwrap_err();
+        let told: String = problems.iter().map(|problem| problem.one_line("routes.yaml") + "\n").collect();
+        assert!(told.contains(part), "{told}");
+    }
+    check(&FILE.replace("m/canary.yaml", "../canary.yaml"), "a path inside the repository");
+    check(&FILE.replace(", value: 4", ""), "`value` is missing");
+    check(&FILE.replace("kind: revert", "kind: last-good"), "last_good");
+}
