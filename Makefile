@@ -2,11 +2,12 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz streams fmt
+.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz streams simulate fmt
 # Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
 BENCH_SECONDS ?= 4
 BENCH_ROUNDS ?= 5
 WORK ?=
+SIMULATE_TIMES ?= 20
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ instructions: ## user instructions per small request by callgrind, against a bud
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 	fuzz/run.sh
+
+simulate: ## the judge in made-up worlds, SIMULATE_TIMES (20) as often as in `make test`, with tables
+	COALMINE_SIMULATE_TIMES=$(SIMULATE_TIMES) $(CARGO) test --locked --test it judged:: -- --nocapture --test-threads=1
 
 streams: ## writes config/streams anew, by their seeds
 	COALMINE_WRITE_STREAMS=1 $(CARGO) test --locked --test it streams::shipped::what_is_shipped

@@ -26,6 +26,7 @@ mod grpc;
 mod h2peer;
 mod http2;
 mod http2_floods;
+mod judged;
 mod k8s;
 mod llm;
 mod mlserver;
