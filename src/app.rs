@@ -1,13 +1,14 @@
 //! Builds everything once, in order, and owns every thread and every channel. Drains in reverse.
 #![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
 
+mod clone;
 mod source;
 mod tls;
 
 pub use crate::config::settings::Settings;
 pub use tls::Tls;
 
-use self::source::Source;
+use self::{clone::clone, source::Source};
 use crate::{
     admin::{
         self, Admin, Writers,
@@ -23,15 +24,7 @@ use crate::{
         release_loop::{In, Out, ReleaseLoop},
     },
     core::{name::Generation, snapshot::Live, ticket::TicketKey},
-    io::{
-        clock,
-        directory::Directory,
-        git::{Git, Remote},
-        inbox, listener,
-        meters::Meters,
-        process,
-        store::Store,
-    },
+    io::{clock, directory::Directory, inbox, listener, meters::Meters, process, store::Store},
     proxy::{Callers, DataThread, Gates, HeaderPolicy, ProxySettings},
 };
 use anyhow::{Context as _, bail};
@@ -310,28 +303,6 @@ fn proxy_settings(settings: &Settings, tls: &Tls) -> ProxySettings {
             trace: headers.trace,
         },
     }
-}
-
-/// A clone lives in the state directory, or else where temporary files do; it is disposable.
-fn clone(settings: &Settings, name: &str) -> Option<Git> {
-    let git = settings.git.as_ref()?;
-    let dir = match &settings.state_dir {
-        Some(dir) => dir.join(name),
-        None => std::env::temp_dir().join(format!("coalmine-{name}-{}", std::process::id())),
-    };
-    let remote = Remote {
-        url: git.remote.clone(),
-        branch: git.branch.clone(),
-        path: git.path.clone(),
-        author: (git.author_name.clone(), git.author_email.clone()),
-        ssh_key: git.ssh_key.clone(),
-        known_hosts: git.known_hosts.clone(),
-        token_file: git.token_file.clone(),
-        username: git.username.clone(),
-        signing_key: git.signing_key.clone(),
-        timeout: git.timeout,
-    };
-    Some(Git::new(remote, dir))
 }
 
 fn ticket_key(path: Option<&Path>) -> anyhow::Result<TicketKey> {

@@ -6,7 +6,7 @@ mod kubernetes;
 mod tls;
 mod traffic;
 
-pub use git::{GitMode, GitSettings};
+pub use git::{GitMode, GitSettings, SigningFormat};
 pub use kubernetes::{ArgoSettings, KubernetesSettings, SourceKind};
 pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
 pub use traffic::{ConnectionSettings, HeaderSettings};

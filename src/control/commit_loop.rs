@@ -3,17 +3,17 @@
 //! The clamp already protects traffic, so this may take its time. Recomputed on every new tip, never rebased or merged: the
 //! remote's fast-forward check is the last arbiter.
 
-use super::message::message;
+use super::message::{INTENT, message};
 use crate::{
     config::{self, edit::edit},
     core::{
         clamp::Clamps,
         name::Generation,
-        release::intent::{Intent, Outcome, Wanted},
+        release::intent::{Intent, Move, Outcome, Wanted},
         route::Route,
     },
     io::{
-        git::{Git, GitError, Tip},
+        git::{Git, GitError, NewText, Tip},
         meters::Meters,
     },
 };
@@ -23,9 +23,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// Races that are lost in a row before it waits.
+/// Races that are lost in a row before it waits, and the longest time they may take.
 const RACES_MAX: u32 = 10;
+const RACES_LONGEST: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The first pause after a refusal that only a person can lift: no hammering.
+const PAUSE_PERSON: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The branch is asked again so often while a file gives a rejected artefact weight.
 const ASK_EVERY: Duration = Duration::from_secs(30);
@@ -74,16 +77,19 @@ impl CommitLoop {
                 }
                 continue;
             };
-            let outcome = self.carry_out(git, next).await;
-            let failed = matches!(outcome, Outcome::Failing(_));
-            self.outcomes.send_modify(|all| drop(Arc::make_mut(all).insert(next.intent.id(), outcome)));
-            if failed {
-                // A newer wish may be another one, and then it is not this one's turn to wait.
-                let _ = timeout(pause, self.wanted.changed()).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            } else {
-                done.insert(next.intent.id(), (Instant::now(), next.generation));
-                pause = PAUSE_MIN;
+            match self.carry_out(git, next).await {
+                Ok(outcome) => {
+                    self.became(next, outcome);
+                    done.insert(next.intent.id(), (Instant::now(), next.generation));
+                    pause = PAUSE_MIN;
+                }
+                Err(why) => {
+                    self.became(next, Outcome::Failing(why.to_string().into()));
+                    pause = if why.needs_a_person() { pause.max(PAUSE_PERSON) } else { pause };
+                    // A newer wish may be another one, and then it is not this one's turn to wait.
+                    let _ = timeout(pause, self.wanted.changed()).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
             }
         }
     }
@@ -101,58 +107,79 @@ impl CommitLoop {
         });
     }
 
-    async fn carry_out(&self, git: &Git, wanted: &Wanted) -> Outcome {
+    fn became(&self, wanted: &Wanted, outcome: Outcome) {
+        self.outcomes.send_modify(|all| drop(Arc::make_mut(all).insert(wanted.intent.id(), outcome)));
+    }
+
+    async fn carry_out(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, GitError> {
         let intent = &wanted.intent;
         let (route, action) = (intent.route.as_str(), intent.to.as_str());
-        match self.commit(git, wanted).await {
-            Ok(outcome) => {
-                match &outcome {
-                    Outcome::Committed(commit) => tracing::info!(route, action, %commit, by = %intent.by, "committed"),
-                    Outcome::NotOurs => tracing::warn!(route, "a person made it stable: not rolled back in Git"),
-                    Outcome::Readmitted => {
-                        tracing::warn!(route, artefact = %intent.artefact, "let in again by a commit")
-                    }
-                    Outcome::There(_) | Outcome::Moved | Outcome::Failing(_) => {
-                        tracing::info!(route, action, ?outcome, "no commit needed");
-                    }
-                }
-                outcome
+        let done = self.commit(git, wanted).await;
+        match &done {
+            Ok(Outcome::Committed(commit)) => tracing::info!(route, action, %commit, by = %intent.by, "committed"),
+            Ok(Outcome::NotOurs) => tracing::warn!(route, "a person made it stable: not rolled back in Git"),
+            Ok(Outcome::Readmitted) => tracing::warn!(route, artefact = %intent.artefact, "let in again by a commit"),
+            Ok(outcome @ (Outcome::There(_) | Outcome::Moved | Outcome::Failing(_))) => {
+                tracing::info!(route, action, ?outcome, "no commit needed");
             }
             Err(why) => {
                 self.meters.git_failures.up();
-                tracing::error!(route, action, why, "not committed; a clamp holds all the same, a raise waits");
-                Outcome::Failing(why.into())
+                tracing::error!(route, action, kind = why.as_str(), %why,
+                    "not committed; a clamp holds all the same, a raise waits");
             }
         }
+        done
     }
 
-    async fn commit(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, String> {
-        if let Some(edit) = wanted.intent.set.first() {
-            return Err(format!("`set` of {} cannot be committed yet; take it out of the plan", edit.file()));
-        }
+    /// Recomputed on every new tip, until it is on the branch or off.
+    async fn commit(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, GitError> {
+        let began = Instant::now();
+        let mut last = String::new();
         for _ in 0..RACES_MAX {
-            let tip = git.tip().await.map_err(|error| error.to_string())?;
-            let intent = &wanted.intent;
-            let Some(route) = branch_route(&tip, intent)? else { return Ok(Outcome::There(tip.commit.into())) };
-            let contained = match &wanted.shown {
-                Some(commit) => git.contains(&tip, commit).await.map_err(|error| error.to_string())?,
-                None => false,
-            };
-            let changes = match wanted.on(&route, &tip.commit, contained) {
-                Ok(changes) => changes,
-                Err(outcome) => return Ok(outcome),
-            };
-            let text = edit(&tip.text, intent.route.as_str(), &changes).map_err(|error| error.to_string())?;
-            match git.commit(&tip, &text, &message(intent, &route, &changes)).await {
-                Ok(commit) => {
-                    self.meters.git_commits.up();
-                    return Ok(Outcome::Committed(commit.into()));
-                }
-                Err(GitError::Raced(_)) => sleep(jitter(&tip)).await,
-                Err(error) => return Err(error.to_string()),
+            let tip = git.tip().await?;
+            match self.once(git, wanted, &tip).await {
+                Err(GitError::Stale(why)) => last = why,
+                done => return done,
             }
+            if began.elapsed() > RACES_LONGEST {
+                break;
+            }
+            sleep(jitter(&tip)).await;
         }
-        Err(format!("the branch moved {RACES_MAX} times in a row"))
+        Err(GitError::Failed(format!("the branch moves faster than we can commit to it: {last}")))
+    }
+
+    /// On this tip.
+    async fn once(&self, git: &Git, wanted: &Wanted, tip: &Tip) -> Result<Outcome, GitError> {
+        let intent = &wanted.intent;
+        if let Some(edit) = intent.set.first() {
+            let why = format!("`set` of {} cannot be committed yet; take it out of the plan", edit.file());
+            return Err(GitError::Failed(why));
+        }
+        let Some(route) = branch_route(tip, intent)? else { return Ok(Outcome::There(tip.commit.as_str().into())) };
+        let ours = git.recorded(tip, INTENT).await?.into_iter().find(|c| c.trailer(INTENT) == Some(&intent.id()));
+        let contained = match (&wanted.shown, &ours) {
+            (_, Some(_)) => true,
+            (Some(commit), None) => git.contains(tip, commit).await?,
+            (None, None) => false,
+        };
+        if let (Some(ours), false) = (ours, matches!(intent.to, Move::RollBack { .. })) {
+            // By us before a restart, or by another replica: once is enough, whatever people have made of it since.
+            return Ok(Outcome::There(ours.commit.into()));
+        }
+        let changes = match wanted.on(&route, &tip.commit, contained) {
+            Ok(changes) => changes,
+            Err(outcome) => return Ok(outcome),
+        };
+        let text = edit(&tip.text, intent.route.as_str(), &changes).map_err(|e| GitError::Failed(e.to_string()))?;
+        let files = [NewText { path: git.path(), text: Some(&text) }];
+        let commit = git.record(tip, &files, &message(intent, &route, &changes)).await?;
+        git.push(&commit, git.branch()).await?;
+        if !git.shows(&commit, git.branch()).await? {
+            return Err(GitError::Stale("the remote took our commit, and the branch does not show it".into()));
+        }
+        self.meters.git_commits.up();
+        Ok(Outcome::Committed(commit.into()))
     }
 }
 
@@ -173,10 +200,10 @@ fn jitter(tip: &Tip) -> Duration {
     Duration::from_millis(bytes % 100)
 }
 
-fn branch_route(tip: &Tip, intent: &Intent) -> Result<Option<Arc<Route>>, String> {
+fn branch_route(tip: &Tip, intent: &Intent) -> Result<Option<Arc<Route>>, GitError> {
     let (snapshot, _) = config::read(&tip.text, &Clamps::default()).map_err(|problems| {
         let first = problems.first().map_or(String::new(), |problem| problem.one_line("routes.yaml"));
-        format!("the file on the branch is not valid: {first}")
+        GitError::Failed(format!("the file on the branch is not valid: {first}"))
     })?;
     Ok(snapshot.routes.named(intent.route.as_str()).map(|(_, route)| route.clone()))
 }

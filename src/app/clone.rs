@@ -1,0 +1,40 @@
+//! What the settings say of Git, as the clone that reads and commits.
+
+use crate::{
+    config::settings::{Settings, SigningFormat},
+    io::git::{Access, Git, Limits, Remote, Signing},
+};
+
+/// A clone lives in the state directory, or else where temporary files do; it is disposable.
+pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {
+    let git = settings.git.as_ref()?;
+    let dir = match &settings.state_dir {
+        Some(dir) => dir.join(name),
+        None => std::env::temp_dir().join(format!("coalmine-{name}-{}", std::process::id())),
+    };
+    let access = Access {
+        ssh_key: git.ssh_key.clone(),
+        known_hosts: git.known_hosts.clone(),
+        host_key: git.host_key.clone(),
+        ssh_config: git.ssh_config.clone(),
+        token_file: git.token_file.clone(),
+        username: git.username.clone(),
+        helper: git.credential_helper.clone(),
+        ca_file: git.ca_file.clone(),
+        proxy: git.proxy.clone(),
+    };
+    let signing = git.signing_key.clone().map(match git.signing_format {
+        SigningFormat::Ssh => Signing::Ssh,
+        SigningFormat::OpenPgp => Signing::Gpg,
+    });
+    let remote = Remote {
+        url: git.remote.clone(),
+        branch: git.branch.clone(),
+        path: git.path.clone(),
+        author: (git.author_name.clone(), git.author_email.clone()),
+        access,
+        signing,
+        limits: Limits { command: git.timeout, history: git.history, clone_bytes: git.clone_max },
+    };
+    Some(Git::new(remote, dir))
+}
