@@ -3,7 +3,7 @@
 use super::release_loop::Attempts;
 use crate::{
     core::{
-        judge::{Arm, Block, Judgement, LabelBlock, RequestBlock, trial::Trial},
+        judge::{Arm, Block, Judgement, LabelBlock, RequestBlock, Streams, trial::Trial},
         name::{ReleaseKey, RouteName},
         now::Now,
         route::{ReleaseView, Route},
@@ -235,11 +235,15 @@ fn share(route: &Route, view: &ReleaseView) -> f64 {
 }
 
 fn arm(now: &Reading, then: &Reading) -> Arm {
+    let streams = Streams {
+        first_token: now.first_token.counts.minus(&then.first_token.counts),
+        token_gap: now.mean_gap.counts.minus(&then.mean_gap.counts),
+    };
     Arm {
         completed: now.completed().saturating_sub(then.completed()),
         assigned: now.assigned.saturating_sub(then.assigned),
         errors: now.errors().saturating_sub(then.errors()),
         latency: now.latency.minus(&then.latency),
-        streams: None,
+        streams: (streams.first_token.total() > 0).then(|| Box::new(streams)),
     }
 }

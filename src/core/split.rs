@@ -68,7 +68,7 @@ impl fmt::Display for Weight {
 pub struct Draw(u16);
 
 impl Draw {
-    /// A draw from uniform 64 bits. The bias is below 10,000 / 2^64.
+    /// A draw from uniform 64 bits: by their high end. The bias is below 10,000 / 2^64.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the product's high half is below 10,000")]
     pub fn from_bits(bits: u64) -> Self {
@@ -78,7 +78,7 @@ impl Draw {
     /// The draw of a sticky key: the same on every replica and after every restart, reshuffled by a new release.
     #[must_use]
     pub fn sticky(route: &RouteName, release: ReleaseKey, key: &[u8]) -> Self {
-        Self::from_bits(siphash(&[route.as_str().as_bytes(), &release.0.to_le_bytes(), key]))
+        Self::from_bits(sticky_bits(route, release, key))
     }
 
     /// The number itself, 0..10,000.
@@ -86,6 +86,12 @@ impl Draw {
     pub fn value(self) -> u16 {
         self.0
     }
+}
+
+/// What a sticky key's draw is made from; it also names the user in this release.
+#[must_use]
+pub fn sticky_bits(route: &RouteName, release: ReleaseKey, key: &[u8]) -> u64 {
+    siphash(&[route.as_str().as_bytes(), &release.0.to_le_bytes(), key])
 }
 
 /// SipHash-2-4 (Aumasson & Bernstein 2012) under the all-zero key, each part prefixed by its length. A *specified*

@@ -5,9 +5,11 @@
 
 mod outcome;
 mod reading;
+mod users;
 
 pub use outcome::{Finish, Outcome};
 pub use reading::{EndpointReading, Reading, ShadowReading, Timed};
+pub use users::{FailedUsers, USER_BITS, UserCells};
 
 use super::{
     name::{Artefact, RouteName, VariantName},
@@ -18,7 +20,10 @@ use super::{
 };
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 /// Endpoints of a variant that are counted apart; whatever comes after them shares the last place.
@@ -38,6 +43,17 @@ impl Cell {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    /// Makes it `n`, and lets whoever sees that by [`Self::published`] see all that was written before. As for [`Self::add`],
+    /// there is one writer.
+    fn publish(&self, n: u64) {
+        self.0.store(n, Release);
+    }
+
+    /// What was published last.
+    fn published(&self) -> u64 {
+        self.0.load(Acquire)
     }
 }
 
@@ -81,6 +97,16 @@ impl LazyHistogram {
     }
 }
 
+/// Streamed successes, each counted once when it has ended: the gaps of one stream are anything but independent.
+#[derive(Debug, Default)]
+pub struct StreamCells {
+    /// To the first piece that has content: not its head, not the chunk that only names the role. Where its content is not read,
+    /// to its first byte.
+    pub first_token: LazyHistogram,
+    /// Mean time between two pieces with content; a stream of a single piece has none.
+    pub mean_gap: LazyHistogram,
+}
+
 /// What one endpoint of a variant did, on one data thread. The judge reads endpoints apart when their failures are shared by
 /// all of their requests, so that requests are not independent.
 #[derive(Debug, Default)]
@@ -91,6 +117,8 @@ pub struct EndpointCells {
     pub errors: Cell,
     /// As [`VariantCells::latency`].
     pub latency: HistogramCells,
+    /// As [`VariantCells::streams`].
+    pub streams: StreamCells,
 }
 
 /// Cells of endpoints, made when an endpoint answers for the first time.
@@ -140,12 +168,13 @@ pub struct VariantCells {
     /// Status sent to the caller by class: 1xx to 5xx.
     pub status_classes: [Cell; 5],
     /// From the request's head received to the last byte of a successful answer handed on, without the caller's own slowness.
+    /// Streams of tokens or events are in `streams` instead.
     pub latency: HistogramCells,
     /// To the first byte of the answer's head.
     pub first_byte: HistogramCells,
-    /// To the first piece of a stream that has content: not its head, not the chunk that only names the role.
-    pub first_token: LazyHistogram,
-    /// Between two pieces with content, as they came from the backend.
+    /// Streamed successes.
+    pub streams: StreamCells,
+    /// Between two pieces of a stream that have content, as they came from the backend.
     pub token_gap: LazyHistogram,
     /// Tokens generated: as the backend says, else the pieces that had content.
     pub tokens: Cell,
@@ -155,6 +184,8 @@ pub struct VariantCells {
     pub empty_answers: Cell,
     /// Copies that it got as a shadow.
     pub shadow: ShadowCells,
+    /// Users who failed, on sticky routes.
+    pub users: UserCells,
     /// By endpoint; see [`VariantCells::endpoint`].
     endpoints: Endpoints,
     /// Request body bytes sent to the backend.
@@ -212,6 +243,8 @@ pub struct VariantTally {
     pub threads: Box<[VariantCells]>,
     /// Labels.
     pub labels: LabelCells,
+    /// Which attempt's failed users are remembered: when it moves on, those of before are forgotten. The judge loop writes.
+    users_epoch: Cell,
 }
 
 impl VariantTally {
@@ -222,7 +255,21 @@ impl VariantTally {
             artefact: artefact.clone(),
             threads: (0..threads).map(|_| VariantCells::default()).collect(),
             labels: LabelCells::default(),
+            users_epoch: Cell::default(),
         }
+    }
+
+    /// A user of a sticky route failed, as data thread `thread` saw it. `user`: the hash their draw was made from; `None`: the
+    /// request named nobody.
+    pub fn user_failed(&self, thread: usize, user: Option<u64>) {
+        if let Some(cells) = self.threads.get(thread) {
+            cells.users.failed(user, self.users_epoch.published());
+        }
+    }
+
+    /// Forgets which users have failed. Only the judge loop may call it.
+    pub fn forget_users(&self) {
+        self.users_epoch.publish(self.users_epoch.get() + 1);
     }
 }
 

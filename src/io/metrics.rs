@@ -121,7 +121,7 @@ impl Page {
             let name = ("coalmine_requests_total", "Requests drawn for a variant, by how its own attempt ended.");
             self.count(name, &with("outcome", outcome.as_str()), n);
         }
-        let name = ("coalmine_request_duration_seconds", "Latency of successes, without the caller's own slowness.");
+        let name = ("coalmine_request_duration_seconds", "Latency of whole answers that were successes.");
         self.histogram(name, &names, (&seen.latency, seen.latency_sum_us));
         let name = ("coalmine_first_byte_seconds", "Time to the first byte of the answer.");
         self.histogram(name, &names, (&seen.first_byte, seen.first_byte_sum_us));
@@ -148,7 +148,7 @@ impl Page {
     fn generation(&mut self, names: &[(&str, &str); 3], seen: &Reading) {
         let with = |key, value| [names[0], names[1], names[2], (key, value)];
         for (name, timed) in [
-            (("coalmine_first_token_seconds", "Time to the first content of a stream."), &seen.first_token),
+            (("coalmine_first_token_seconds", "Time to the first content of a successful stream."), &seen.first_token),
             (("coalmine_token_gap_seconds", "Time between two pieces of a stream's content."), &seen.token_gap),
         ] {
             if timed.counts.total() > 0 {

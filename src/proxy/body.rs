@@ -55,9 +55,9 @@ pub(super) enum ResponseBody {
 pub(super) enum Reading {
     /// Nothing but that it came.
     Plain,
-    /// A stream of events, whose length is the caller's business: its latency is that of its first byte.
+    /// A stream of events, whose length is the caller's business: what counts is when its first byte came.
     Events(Duration),
-    /// A stream of tokens: its latency is that of its first token.
+    /// A stream of tokens: what counts is when the first one came, and the gaps between them.
     Tokens(Box<Scanner>),
     /// gRPC: the status in the trailers decides.
     Grpc(Option<grpc::Status>),
@@ -134,22 +134,26 @@ impl Streaming {
         }
         let Some(observation) = self.observation.take() else { return };
         let whole = observation.elapsed().saturating_sub(self.clock.caller_took);
-        let (outcome, latency) = match &self.reading {
-            Reading::Plain => (Outcome::Ok, whole),
-            Reading::Events(latency) => (Outcome::Ok, *latency),
+        let (outcome, stream) = match &self.reading {
+            Reading::Plain => (Outcome::Ok, None),
+            Reading::Events(first_byte) => (Outcome::Ok, Some((*first_byte, None))),
             Reading::Tokens(scanner) => {
                 let summary = scanner.summary();
                 observation.tokens(&summary);
-                (summary.fault().unwrap_or(Outcome::Ok), summary.first_token.unwrap_or(whole))
+                let stream = (summary.first_token.unwrap_or(whole), summary.mean_gap);
+                (summary.fault().unwrap_or(Outcome::Ok), Some(stream))
             }
-            Reading::Grpc(status) => (grpc_outcome(*status), whole),
+            Reading::Grpc(status) => (grpc_outcome(*status), None),
         };
         let status = match &self.reading {
             Reading::Grpc(status) => status.map(grpc::http_equivalent),
             Reading::Plain | Reading::Events(_) | Reading::Tokens(_) => None,
         };
         self.in_use.observe(outcome, status);
-        observation.end(outcome, latency);
+        match stream {
+            None => observation.end(outcome, whole),
+            Some((first_token, mean_gap)) => observation.end_stream(outcome, first_token, mean_gap),
+        }
     }
 
     fn fail(&mut self, outcome: Outcome, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {

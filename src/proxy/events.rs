@@ -27,6 +27,8 @@ const KEPT_BYTES: usize = 4 * 1024;
 pub struct Summary {
     /// When the first content came; `None` for answers that are not streamed.
     pub first_token: Option<Duration>,
+    /// Mean time between two pieces of content; `None` if there was one at most.
+    pub mean_gap: Option<Duration>,
     /// Tokens, as the backend says; else how many pieces had content.
     pub tokens: u64,
     /// Why it ended.
@@ -74,6 +76,7 @@ pub fn unary(protocol: &Protocol, body: &[u8]) -> Option<Summary> {
     let empty = !said.content && !said.whole && !said.refused && said.finish != Finish::ContentFilter;
     (said.known || said.failed || said.refused).then(|| Summary {
         first_token: None,
+        mean_gap: None,
         tokens: said.tokens.unwrap_or_default(),
         finish: said.finish,
         empty: empty && !said.failed,
@@ -221,7 +224,10 @@ impl Scanner {
             || self.summary.failed
             || self.summary.malformed
             || self.summary.finish == Finish::ContentFilter;
+        let gaps = u32::try_from(self.pieces.saturating_sub(1)).ok();
+        let span = self.last.zip(self.summary.first_token).map(|(last, first)| last.saturating_sub(first));
         Summary {
+            mean_gap: span.zip(gaps).and_then(|(span, gaps)| span.checked_div(gaps)),
             tokens: self.told_tokens.unwrap_or(self.pieces),
             empty: self.pieces == 0 && !explained,
             ..self.summary

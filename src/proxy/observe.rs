@@ -1,7 +1,7 @@
 //! One request's entry in the books: begun once, ended once, however it ends.
 
 use super::{events::Summary, thread::World};
-use crate::core::tally::{Outcome, VariantCells};
+use crate::core::tally::{HistogramCells, Outcome, StreamCells, VariantCells};
 use http::StatusCode;
 use std::rc::Rc;
 use tokio::time::{Duration, Instant};
@@ -15,6 +15,8 @@ pub(super) struct Observation {
     thread: usize,
     started: Instant,
     pinned: bool,
+    /// On a sticky route: the hash of the user's key.
+    user: Option<u64>,
     /// The endpoint that its own attempt went to.
     slot: Option<u8>,
     /// How the drawn variant failed, if stable answered for it.
@@ -29,10 +31,10 @@ impl Observation {
         (route, variant): (usize, usize),
         thread: usize,
         started: Instant,
-        pinned: bool,
+        (pinned, user): (bool, Option<u64>),
     ) -> Self {
         let observation =
-            Self { world, route, variant, thread, started, pinned, slot: None, failed: None, ended: false };
+            Self { world, route, variant, thread, started, pinned, user, slot: None, failed: None, ended: false };
         if let Some(cells) = observation.cells(variant) {
             cells.begun.add(1);
             if pinned { cells.pinned.add(1) } else { cells.assigned.add(1) }
@@ -54,9 +56,6 @@ impl Observation {
         let Some(cells) = self.cells(self.variant).filter(|_| !self.pinned && self.failed.is_none()) else { return };
         cells.tokens.add(summary.tokens);
         cells.finish(summary.finish).add(1);
-        if let Some(first) = summary.first_token {
-            cells.first_token.observe_us(micros(first));
-        }
         if summary.empty {
             cells.empty_answers.add(1);
         }
@@ -115,6 +114,16 @@ impl Observation {
         }
     }
 
+    /// Remembers on a sticky route whom the variant has failed.
+    #[cold]
+    fn user_failed(&self) {
+        let live = &self.world.live;
+        let sticky = live.snapshot.routes.get(self.route).is_some_and(|route| route.sticky.is_some());
+        if let Some(tally) = live.board.tally(self.route, self.variant).filter(|_| sticky) {
+            tally.user_failed(self.thread, self.user);
+        }
+    }
+
     /// Time since the request's head was there.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -122,10 +131,15 @@ impl Observation {
 
     /// It is over. `latency` is what a success took, without the caller's own slowness.
     pub(super) fn end(mut self, outcome: Outcome, latency: Duration) {
-        self.close(self.failed.unwrap_or(outcome), latency);
+        self.close(self.failed.unwrap_or(outcome), &Took::Whole(latency));
     }
 
-    fn close(&mut self, outcome: Outcome, latency: Duration) {
+    /// A stream is over.
+    pub(super) fn end_stream(mut self, outcome: Outcome, first_token: Duration, mean_gap: Option<Duration>) {
+        self.close(self.failed.unwrap_or(outcome), &Took::Stream(first_token, mean_gap));
+    }
+
+    fn close(&mut self, outcome: Outcome, took: &Took) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
@@ -138,15 +152,38 @@ impl Observation {
         }
         cells.outcome(outcome).add(1);
         if outcome == Outcome::Ok {
-            cells.latency.observe_us(micros(latency));
+            took.count(&cells.latency, &cells.streams);
+        } else if outcome.is_backend_fault() {
+            self.user_failed();
         }
         if let Some(slot) = self.slot.filter(|_| outcome == Outcome::Ok || outcome.is_backend_fault()) {
             let endpoint = cells.endpoint(slot);
             endpoint.completed.add(1);
             if outcome == Outcome::Ok {
-                endpoint.latency.observe_us(micros(latency));
+                took.count(&endpoint.latency, &endpoint.streams);
             } else {
                 endpoint.errors.add(1);
+            }
+        }
+    }
+}
+
+/// What a success took.
+enum Took {
+    Whole(Duration),
+    /// To its first token, and between two of them.
+    Stream(Duration, Option<Duration>),
+}
+
+impl Took {
+    fn count(&self, whole: &HistogramCells, streams: &StreamCells) {
+        match self {
+            Self::Whole(latency) => whole.observe_us(micros(*latency)),
+            Self::Stream(first_token, mean_gap) => {
+                streams.first_token.observe_us(micros(*first_token));
+                if let Some(gap) = mean_gap {
+                    streams.mean_gap.observe_us(micros(*gap));
+                }
             }
         }
     }
@@ -155,7 +192,7 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         let outcome = self.failed.unwrap_or(Outcome::ClientGone);
-        self.close(outcome, Duration::ZERO);
+        self.close(outcome, &Took::Whole(Duration::ZERO));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         grpc,
         name::{Generation, ReleaseKey},
         route::Route,
-        split::Draw,
+        split::{Draw, sticky_bits},
         tally::Outcome,
     },
     io::meters::Refusal,
@@ -63,10 +63,10 @@ impl Thread {
         let Ok(caller_place) = self.callers.enter(route, request.headers(), origin) else {
             return self.refuse(Refusal::CallerLimit, Error::CALLER_LIMIT, grpc);
         };
-        let (variant, pinned) = pick(route, request.headers(), head.pin.as_ref());
+        let (variant, pinned, user) = pick(route, request.headers(), head.pin.as_ref());
         let version = request.version();
         self.settings.headers.request(request.headers_mut(), head.known, caller, &head.host, version);
-        let observation = Observation::begin(world.clone(), (position, variant), self.index, started, pinned);
+        let observation = Observation::begin(world.clone(), (position, variant), self.index, started, (pinned, user));
         let exchange = Exchange {
             thread: self,
             world: &world,
@@ -90,22 +90,20 @@ impl Thread {
     }
 }
 
-/// The variant of a request, and whether the caller forced it.
-fn pick(route: &Route, headers: &HeaderMap, pin: Option<&HeaderValue>) -> (usize, bool) {
+/// The variant of a request, whether the caller forced it, and who they are where users keep their variant.
+fn pick(route: &Route, headers: &HeaderMap, pin: Option<&HeaderValue>) -> (usize, bool, Option<u64>) {
     if let Some(name) = pin.filter(|_| route.pin)
         && let Some(variant) = name.to_str().ok().and_then(|name| route.position(name))
     {
-        return (variant, true);
+        return (variant, true, None);
     }
     let key = route.sticky.as_ref().and_then(|sticky| headers.get(&sticky.header));
-    let draw = match key {
-        Some(key) => {
-            let release = route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key);
-            Draw::sticky(&route.name, release, key.as_bytes())
-        }
-        None => Draw::from_bits(rand::rng().random()),
-    };
-    (route.split.pick(draw), false)
+    let user = key.map(|key| {
+        let release = route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key);
+        sticky_bits(&route.name, release, key.as_bytes())
+    });
+    let draw = Draw::from_bits(user.unwrap_or_else(|| rand::rng().random()));
+    (route.split.pick(draw), false, user)
 }
 
 /// A request between its draw and its answer.

@@ -47,7 +47,7 @@ pub struct Arm {
     pub streams: Option<Box<Streams>>,
 }
 
-/// Streamed answers, each once in both: gaps of one stream are anything but independent.
+/// Streamed answers, each once in both (one of a single piece has no gap): gaps of one stream are anything but independent.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Streams {
     /// Time to the first token.

@@ -1,6 +1,6 @@
 //! Reading the cells: sums over the data threads, taken while they are being written.
 
-use super::{Cell, ENDPOINTS, Finish, HistogramCells, Outcome, VariantTally};
+use super::{Cell, ENDPOINTS, FailedUsers, Finish, HistogramCells, LazyHistogram, Outcome, VariantTally};
 use crate::core::stats::histogram::Histogram;
 
 /// Observations read out of histogram cells.
@@ -16,6 +16,10 @@ impl Timed {
     fn add(&mut self, cells: &HistogramCells) {
         self.sum_us += cells.sum_us.get();
         self.counts.add_slots(cells.counts.iter().map(Cell::get));
+    }
+
+    fn add_lazy(&mut self, cells: &LazyHistogram) {
+        cells.made().into_iter().for_each(|cells| self.add(cells));
     }
 }
 
@@ -42,8 +46,10 @@ pub struct Reading {
     pub first_byte: Histogram,
     /// Sum of `first_byte` in microseconds.
     pub first_byte_sum_us: u64,
-    /// See [`VariantCells::first_token`](super::VariantCells::first_token).
+    /// See [`StreamCells::first_token`](super::StreamCells::first_token).
     pub first_token: Timed,
+    /// See [`StreamCells::mean_gap`](super::StreamCells::mean_gap).
+    pub mean_gap: Timed,
     /// See [`VariantCells::token_gap`](super::VariantCells::token_gap).
     pub token_gap: Timed,
     /// See [`VariantCells::tokens`](super::VariantCells::tokens).
@@ -100,6 +106,10 @@ pub struct EndpointReading {
     pub errors: u64,
     /// See [`EndpointCells::latency`](super::EndpointCells::latency).
     pub latency: Timed,
+    /// See [`StreamCells::first_token`](super::StreamCells::first_token).
+    pub first_token: Timed,
+    /// See [`StreamCells::mean_gap`](super::StreamCells::mean_gap).
+    pub mean_gap: Timed,
 }
 
 impl Reading {
@@ -150,8 +160,9 @@ impl VariantTally {
             add_all(&mut sum.finishes, &cells.finishes);
             latency.add(&cells.latency);
             first_byte.add(&cells.first_byte);
-            cells.first_token.made().into_iter().for_each(|cells| sum.first_token.add(cells));
-            cells.token_gap.made().into_iter().for_each(|cells| sum.token_gap.add(cells));
+            sum.first_token.add_lazy(&cells.streams.first_token);
+            sum.mean_gap.add_lazy(&cells.streams.mean_gap);
+            sum.token_gap.add_lazy(&cells.token_gap);
         }
         (sum.latency, sum.latency_sum_us) = (latency.counts, latency.sum_us);
         (sum.first_byte, sum.first_byte_sum_us) = (first_byte.counts, first_byte.sum_us);
@@ -168,10 +179,21 @@ impl VariantTally {
                 sum.completed += cells.completed.get();
                 sum.errors += cells.errors.get();
                 sum.latency.add(&cells.latency);
+                sum.first_token.add_lazy(&cells.streams.first_token);
+                sum.mean_gap.add_lazy(&cells.streams.mean_gap);
                 Some(sum)
             })
         };
         (0..ENDPOINTS).filter_map(|slot| Some((u8::try_from(slot).ok()?, one(slot)?))).collect()
+    }
+
+    /// Users who have failed, over all threads, since they were last forgotten.
+    #[must_use]
+    pub fn failed_users(&self) -> FailedUsers {
+        let mut users = FailedUsers::default();
+        let epoch = self.users_epoch.get();
+        self.threads.iter().for_each(|cells| cells.users.add_to(&mut users, epoch));
+        users
     }
 }
 

@@ -12,7 +12,12 @@ fn what_is_not_streamed_costs_no_histogram() {
     let tally = tally(2);
     tally.threads[0].tokens.add(3);
     tally.threads[1].finish(Finish::Length).add(1);
-    assert!(tally.threads.iter().all(|cells| cells.first_token.made().is_none() && cells.token_gap.made().is_none()));
+    assert!(
+        tally
+            .threads
+            .iter()
+            .all(|cells| cells.streams.first_token.made().is_none() && cells.token_gap.made().is_none())
+    );
     assert_eq!(tally.read().first_token, Timed::default());
     assert!(tally.read_endpoints().is_empty());
 }
@@ -21,7 +26,8 @@ fn what_is_not_streamed_costs_no_histogram() {
 fn a_reading_is_the_sum_over_the_threads() {
     let tally = tally(2);
     for (cells, n) in tally.threads.iter().zip([1, 10]) {
-        cells.first_token.observe_us(2_000 * n);
+        cells.streams.first_token.observe_us(2_000 * n);
+        cells.streams.mean_gap.observe_us(1_500);
         cells.token_gap.observe_us(1_000);
         cells.tokens.add(n);
         cells.finish(Finish::Stop).add(n);
@@ -37,6 +43,7 @@ fn a_reading_is_the_sum_over_the_threads() {
     }
     let seen = tally.read();
     assert_eq!((seen.first_token.counts.total(), seen.first_token.sum_us), (2, 22_000));
+    assert_eq!((seen.mean_gap.counts.total(), seen.mean_gap.sum_us), (2, 3_000));
     assert_eq!((seen.token_gap.counts.total(), seen.token_gap.sum_us), (2, 2_000));
     assert_eq!((seen.tokens, seen.empty_answers, seen.finishes), (11, 11, [11, 0, 0, 0, 0, 2]));
     assert_eq!((seen.errors(), seen.completed()), (11, 13));
@@ -60,4 +67,50 @@ fn endpoints_are_counted_apart_and_the_last_place_takes_the_rest() {
         [(0, 0, 1), (7, 5, 0), (63, 3, 0)]
     );
     assert_eq!((seen[1].1.latency.counts.total(), seen[1].1.latency.sum_us), (1, 4_000));
+}
+
+#[test]
+fn a_user_who_fails_again_or_on_another_thread_is_the_same_one() {
+    let tally = tally(2);
+    let user = |n: u64| Some(n << 40 | n);
+    for (thread, who) in [(0, user(1)), (0, user(1)), (1, user(1)), (1, user(2)), (0, None), (1, None)] {
+        tally.user_failed(thread, who);
+    }
+    let users = tally.failed_users();
+    assert_eq!((users.len(), users.unnamed), (2, 2));
+    let mut seen = FailedUsers::default();
+    assert_eq!((seen.meet(&users), seen.meet(&users)), (2, 0));
+    tally.user_failed(0, user(3));
+    assert_eq!(seen.meet(&tally.failed_users()), 1);
+    assert_eq!(FailedUsers::restored(seen.saved()).map(|users| users.len()), Some(3));
+    assert_eq!(FailedUsers::restored(&[1]), None);
+}
+
+#[test]
+fn another_attempt_begins_with_nobody_failed() {
+    let tally = tally(2);
+    tally.user_failed(0, Some(7));
+    tally.user_failed(1, Some(8));
+    tally.forget_users();
+    assert!(tally.failed_users().is_empty(), "the threads have not written since");
+    tally.user_failed(1, Some(7));
+    assert_eq!(tally.failed_users().len(), 1);
+}
+
+#[test]
+fn the_place_of_a_user_says_nothing_about_their_variant() {
+    // Users drawn for a canary at 10 %: their places spread over all of the memory as anybody's do.
+    let route = RouteName::new("chat").unwrap();
+    let release = crate::core::name::ReleaseKey(7);
+    let (mut all, mut canary) = ([0.0_f64; 16], [0.0_f64; 16]);
+    for user in 0..40_000_u32 {
+        let bits = crate::core::split::sticky_bits(&route, release, &user.to_le_bytes());
+        let part = usize::try_from(bits % USER_BITS as u64).unwrap() / (USER_BITS / 16);
+        all[part] += 1.0;
+        if crate::core::split::Draw::from_bits(bits).value() < 1_000 {
+            canary[part] += 1.0;
+        }
+    }
+    let chi2: f64 = all.iter().zip(&canary).map(|(all, seen)| (seen - all / 10.0).powi(2) / (all / 10.0)).sum();
+    assert!(chi2 < 37.7, "chi squared of 15 degrees at 0.1 %: {chi2}");
 }

@@ -69,7 +69,8 @@ fn whole(text: &str) -> (Summary, usize) {
 fn every_stream_tells_what_it_was_like() {
     let check = |text: &str, tokens, finish, gaps| {
         let first_token = Some(Duration::from_millis(5));
-        let wanted = Summary { first_token, tokens, finish, ..Summary::default() };
+        let mean_gap = (gaps > 0).then_some(Duration::ZERO);
+        let wanted = Summary { first_token, mean_gap, tokens, finish, ..Summary::default() };
         assert_eq!(whole(text), (wanted, gaps), "{text}");
         assert_eq!(wanted.fault(), None);
     };
@@ -109,7 +110,12 @@ fn the_first_token_is_the_first_content_and_gaps_lie_between_contents() {
     let events: Vec<&[u8]> = CHAT.split_inclusive("\n\n").map(str::as_bytes).collect();
     let ms = Duration::from_millis;
     let (summary, gaps) = scan(&events, ms(10));
-    assert_eq!((summary.first_token, gaps), (Some(ms(20)), vec![ms(10)]));
+    assert_eq!((summary.first_token, summary.mean_gap, gaps), (Some(ms(20)), Some(ms(10)), vec![ms(10)]));
+    let pauses =
+        ["a", "", "b", "c"].map(|text| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"));
+    let (summary, gaps) = scan(&pauses.each_ref().map(String::as_bytes), ms(10));
+    assert_eq!((summary.mean_gap, gaps), (Some(ms(15)), vec![ms(20), ms(10)]), "three contents, a pause of two steps");
+    assert_eq!(scan(&[pauses[0].as_bytes()], ms(10)).0.mean_gap, None, "a single content");
 }
 
 #[test]
