@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
 
 mod clone;
+mod notify;
 mod source;
 mod tls;
 
@@ -153,6 +154,8 @@ fn control(
     let git = clone(settings, "git").filter(|_| settings.git.as_ref().is_some_and(|git| git.mode == GitMode::Push));
     let nudge_loop =
         NudgeLoop { outcomes: outcome.clone(), pushed, argo: source::argo(settings), meters: meters.clone() };
+    let seen = (judged.clone(), released.clone(), wanting.clone(), outcome.clone());
+    let notify_loop = notify::notify_loop(settings, seen, &meters)?;
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
     let input = In { live: live.clone(), judgements: judged.clone(), outcomes: outcome, inbox };
     let output = Out { clamps, wanted, attempts, releases };
@@ -190,6 +193,7 @@ fn control(
                 () = release_loop.run() => {}
                 () = commit_loop.run() => {}
                 () = nudge_loop.run() => {}
+                () = notify_loop.run() => {}
                 () = tls.watch() => {}
                 ended = admin::run(admin, people.socket) => {
                     if let Err(error) = ended {

@@ -4,6 +4,7 @@ pub mod commit_loop;
 pub mod config_loop;
 pub mod judge_loop;
 mod message;
+pub mod notify_loop;
 pub mod nudge_loop;
 mod record;
 pub mod release_loop;

@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod interval;
 pub mod judge;
 pub mod name;
+pub mod notice;
 pub mod now;
 pub mod outlier;
 pub mod plan;

@@ -12,6 +12,8 @@ pub mod kube;
 pub mod listener;
 pub mod meters;
 pub mod metrics;
+pub mod notify;
+pub mod outbound;
 pub mod pool;
 pub mod process;
 pub mod source;

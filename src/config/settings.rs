@@ -3,11 +3,13 @@
 
 mod git;
 mod kubernetes;
+mod notify;
 mod tls;
 mod traffic;
 
 pub use git::{GitMode, GitSettings, SigningFormat};
 pub use kubernetes::{ArgoSettings, KubernetesSettings, SourceKind};
+pub use notify::{HookFormat, HookPlace, HookSettings, NotifySettings};
 pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
 pub use traffic::{ConnectionSettings, HeaderSettings};
 
@@ -47,6 +49,8 @@ pub struct Settings {
     pub kubernetes: KubernetesSettings,
     /// The Argo CD Application that is told of our commits; nobody is if missing.
     pub argo: Option<ArgoSettings>,
+    /// Who is told of what.
+    pub notify: NotifySettings,
     /// How the process ends.
     pub drain: DrainSettings,
     /// How often the judge looks. Default 2 s.
@@ -117,6 +121,7 @@ impl Default for Settings {
             git: None,
             kubernetes: KubernetesSettings::default(),
             argo: None,
+            notify: NotifySettings::default(),
             drain: DrainSettings { lame_duck: Duration::from_secs(5), limit: Duration::from_secs(30) },
             judge_interval: Duration::from_secs(2),
             replicas: 1,
@@ -225,6 +230,7 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         git,
         kubernetes: cluster,
         argo: map.get("argocd").and_then(|field| kubernetes::argo(&field)),
+        notify: map.get("notify").and_then(|field| notify::read(&field)).unwrap_or(base.notify),
         drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),
         judge_interval: map.get("judge").and_then(|field| judge(&field)).unwrap_or(base.judge_interval),
         replicas: u32::try_from(map.or("replicas", 1, at_least_one(1_000))).unwrap_or(1),

@@ -7,7 +7,10 @@ use super::{
     name::{Generation, ReleaseKey, Revision},
     now::Now,
     plan::Plan,
-    release::{Release, State, intent::Outcome},
+    release::{
+        Release, State,
+        intent::{Intent, Outcome},
+    },
     split::Weight,
 };
 
@@ -53,6 +56,8 @@ pub struct ReleaseStatus {
     pub commit: Option<Box<str>>,
     /// What keeps the intent in flight from the branch.
     pub trouble: Option<Box<str>>,
+    /// The intent in flight itself.
+    pub intent: Option<Box<Intent>>,
 }
 
 impl ReleaseStatus {
@@ -90,6 +95,7 @@ impl ReleaseStatus {
             decided_ms: release.state.intent().map(|intent| intent.window_ms[1]),
             commit,
             trouble,
+            intent: release.state.intent().cloned().map(Box::new),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! One HTTP request to an admin listener, for the command line.
 
+use super::outbound;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
-use std::{pin::pin, time::Duration};
+use http_body_util::Full;
+use std::time::Duration;
 use tokio::{net::TcpStream, time::timeout};
 
 /// Largest answer that is read.
@@ -41,27 +41,14 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, String), String> {
-        let text = |error: &dyn std::error::Error| error.to_string();
-        let stream = TcpStream::connect(&self.address).await.map_err(|error| text(&error))?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.map_err(|error| text(&error))?;
+        let stream = TcpStream::connect(&self.address).await.map_err(|error| error.to_string())?;
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.address);
         if let Some(token) = &self.token {
             use secrecy::ExposeSecret as _;
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| text(&error))?;
-        let answer = async {
-            let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
-            Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
-        };
-        let mut answer = pin!(answer);
-        tokio::select! {
-            answer = answer.as_mut() => answer,
-            // The last thing that it read may have been the end of the answer.
-            _ = connection => answer.await,
-        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+        let answer = outbound::exchange(stream, request, ANSWER_BYTES_MAX).await?;
+        Ok((answer.status, answer.body))
     }
 }

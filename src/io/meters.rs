@@ -199,6 +199,12 @@ pub struct Meters {
     pub refreshes: Meter,
     /// It could not be asked, by [`KUBE_FAILURES`].
     pub refresh_failures: [Meter; KUBE_FAILURES.len()],
+    /// Notifications that a hook took.
+    pub notices_sent: Meter,
+    /// Notifications given up after the last attempt.
+    pub notices_failed: Meter,
+    /// Notifications that found their hook's queue full.
+    pub notices_dropped: Meter,
     /// Certificates, keys and CAs that changed on disk and were taken.
     pub tls_reloads: Meter,
     /// The same, not taken: the last good ones stayed.

@@ -25,6 +25,10 @@ tokens:
   viewer: { secret: tokens, key: viewer }
   labeler: { secret: tokens, key: labeler }
   operator: { secret: tokens, key: operator }
+notify:
+  hooks:
+    - { url: 'https://ops.example/hook', signing: { secret: hooks, key: ops }, events: [rollback] }
+    - { urlSecret: { secret: hooks, key: slack }, format: slack }
 state: { existingClaim: coalmine-state }
 settings: { drain: { limit: 20s } }
 podAnnotations: { team: ml }
@@ -65,6 +69,7 @@ fn what_it_renders_is_what_the_binary_reads() {
             named(&documents, "ConfigMap", "digits-coalmine-settings")["data"]["settings.yaml"].as_str().unwrap();
         let read = Settings::read(settings, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{settings}"));
         assert_eq!(read.git.is_some(), values == FULL);
+        assert_eq!(read.notify.hooks.len(), if values == FULL { 2 } else { 0 });
         assert_eq!(read.replicas, if values == FULL { 3 } else { 1 });
         let routes = serde_yaml::to_string(named(&documents, "ConfigMap", "digits-coalmine-routes")).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -100,7 +105,13 @@ fn the_pod_can_do_no_more_than_it_must() {
     let mounts = container["volumeMounts"].as_sequence().unwrap();
     let read_only = |mount: &&Value| mount["readOnly"] == true;
     assert_eq!(mounts.iter().filter(|mount| !read_only(mount)).count(), 2, "only the state and /tmp are written");
-    for (name, secret) in [("ssh-key", "deploy-key"), ("ticket-key", "tickets"), ("operator", "tokens")] {
+    for (name, secret) in [
+        ("ssh-key", "deploy-key"),
+        ("ticket-key", "tickets"),
+        ("operator", "tokens"),
+        ("hook-0", "hooks"),
+        ("hook-1-url", "hooks"),
+    ] {
         assert_eq!(volume(&documents, name)["secret"]["secretName"], secret);
     }
     assert_eq!(volume(&documents, "state")["persistentVolumeClaim"]["claimName"], "coalmine-state");

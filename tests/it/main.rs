@@ -30,6 +30,7 @@ mod judged;
 mod k8s;
 mod llm;
 mod mlserver;
+mod notify;
 mod people;
 mod proxy;
 mod python;

@@ -74,8 +74,14 @@ impl Repo {
     }
 
     pub(super) fn start(&self, more: &str) -> coalmine::app::App {
+        self.start_with(more, "")
+    }
+
+    /// `more` in `git`, and more settings.
+    pub(super) fn start_with(&self, more: &str, settings_text: &str) -> coalmine::app::App {
         let remote = self.path("bare.git").display().to_string();
-        let git = format!("git: {{ remote: '{remote}', path: {FILE}, branch: main, mode: push{more} }}\n");
+        let git =
+            format!("git: {{ remote: '{remote}', path: {FILE}, branch: main, mode: push{more} }}\n{settings_text}");
         start_with(settings(&git, &self.path("mount"), &self.path("state")))
     }
 

@@ -32,6 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- $all := dict "ssh-key" .Values.git.sshKey "known-hosts" .Values.git.knownHosts "git-token" .Values.git.token
     "signing-key" .Values.git.signingKey "ticket-key" .Values.ticketKey "viewer" .Values.tokens.viewer
     "labeler" .Values.tokens.labeler "operator" .Values.tokens.operator -}}
+{{- range $at, $hook := .Values.notify.hooks -}}
+{{- with $hook.signing -}}{{- $_ := set $all (printf "hook-%d" $at) . -}}{{- end -}}
+{{- with $hook.urlSecret -}}{{- $_ := set $all (printf "hook-%d-url" $at) . -}}{{- end -}}
+{{- end -}}
 {{- $used := dict -}}
 {{- range $name, $reference := $all -}}
 {{- if $reference.secret -}}{{- $_ := set $used $name $reference -}}{{- end -}}
@@ -65,6 +69,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- with index $path $name -}}{{- $_ := set $git $key . -}}{{- end -}}
 {{- end -}}
 {{- $_ := set $settings "git" $git -}}
+{{- end -}}
+{{- if .Values.notify.hooks -}}
+{{- $hooks := list -}}
+{{- range $at, $hook := .Values.notify.hooks -}}
+{{- $one := pick $hook "url" "format" "events" -}}
+{{- with index $path (printf "hook-%d" $at) -}}{{- $_ := set $one "secret_file" . -}}{{- end -}}
+{{- with index $path (printf "hook-%d-url" $at) -}}{{- $_ := set $one "url_file" . -}}{{- end -}}
+{{- $hooks = append $hooks $one -}}
+{{- end -}}
+{{- $_ := set $settings "notify" (dict "source" .Values.notify.source "hooks" $hooks) -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $settings .Values.settings) -}}
 {{- end -}}

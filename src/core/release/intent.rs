@@ -285,7 +285,7 @@ fn roll_back(candidate: &Variant, stable: &Variant, previous: Option<&Variant>, 
     Edit::Set(vec![set(candidate, Weight::ZERO, Role::Rejected), set(heir, weight, Role::Stable)])
 }
 
-fn said(verdict: Verdict) -> Box<str> {
+pub(in crate::core) fn said(verdict: Verdict) -> Box<str> {
     match verdict {
         Verdict::Pass => "pass".into(),
         Verdict::Fail(signal) => format!("fail {}", signal.as_str()).into(),
@@ -293,7 +293,7 @@ fn said(verdict: Verdict) -> Box<str> {
     }
 }
 
-fn numbers(judgement: &Judgement) -> Box<str> {
+pub(in crate::core) fn numbers(judgement: &Judgement) -> Box<str> {
     let Evidence { signals, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
     let mut lines: Vec<String> = signals
         .iter()

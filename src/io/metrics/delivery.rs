@@ -1,4 +1,4 @@
-//! How routes come to us, and whom we tell of commits.
+//! How routes come to us, and whom we tell of what.
 
 use super::Page;
 use crate::io::meters::{KUBE_FAILURES, Meters};
@@ -13,6 +13,11 @@ impl Page {
         self.count(name, &[("result", "asked")], meters.refreshes.get());
         for (reason, meter) in KUBE_FAILURES.iter().zip(&meters.refresh_failures) {
             self.count(name, &[("result", reason)], meter.get());
+        }
+        for (result, meter) in
+            [("sent", &meters.notices_sent), ("failed", &meters.notices_failed), ("dropped", &meters.notices_dropped)]
+        {
+            self.count(("coalmine_notices_total", "Notifications for hooks."), &[("result", result)], meter.get());
         }
     }
 }

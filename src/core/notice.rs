@@ -1,0 +1,286 @@
+//! What is worth telling people outside: verdicts, steps, rollbacks, commits that do not reach the branch.
+//!
+//! Found by comparing what is with what was told already. A notice's id follows from what it is about, so that one told again
+//! after a restart, or by another replica, is known for the same.
+
+use super::{
+    judge::{Judgement, Verdict},
+    name::{ReleaseKey, RouteName},
+    now::Now,
+    release::intent::{self, Intent, Move, Outcome, Wanted},
+    status::ReleaseStatus,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// The judge says something else of a release than before.
+    Verdict,
+    /// A step up, the end of a watch, or a candidate let in again is on the branch.
+    Step,
+    /// A promotion is on the branch.
+    Promotion,
+    /// A candidate is held at 0 from now on.
+    Rollback,
+    /// The rollback is on the branch.
+    RollbackCommitted,
+    /// A commit does not reach the branch.
+    WriteBlocked,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Verdict, Self::Step, Self::Promotion, Self::Rollback, Self::RollbackCommitted, Self::WriteBlocked];
+
+    /// The word in settings and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verdict => "verdict",
+            Self::Step => "step",
+            Self::Promotion => "promotion",
+            Self::Rollback => "rollback",
+            Self::RollbackCommitted => "rollback_committed",
+            Self::WriteBlocked => "write_blocked",
+        }
+    }
+}
+
+/// Something to tell.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Notice {
+    /// What happened.
+    pub kind: Kind,
+    /// The same for the same event, whoever tells it and however often.
+    pub id: String,
+    /// When, milliseconds since 1970 UTC.
+    pub at_ms: u64,
+    /// The route.
+    pub route: RouteName,
+    /// The release.
+    pub release: ReleaseKey,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// The judge's word.
+    pub verdict: Box<str>,
+    /// The numbers behind it, a line a signal.
+    pub numbers: Box<str>,
+    /// What is decided, if it is about a decision.
+    pub intent: Option<Box<Intent>>,
+    /// The commit on the branch.
+    pub commit: Option<Box<str>>,
+    /// What keeps the commit from the branch.
+    pub trouble: Option<Box<str>>,
+}
+
+impl Notice {
+    /// One line for people.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let (route, what) = (&self.route, self.intent.as_ref().map_or(String::new(), |intent| intent.to.words()));
+        let by = self.intent.as_ref().map_or(String::new(), |i| format!("{} ({})", i.reason, i.by));
+        let commit = self.commit.as_deref().map_or(String::new(), |commit| format!(", commit {commit}"));
+        match self.kind {
+            Kind::Verdict => format!("{route}: the judge says {}", self.verdict),
+            Kind::Step | Kind::Promotion | Kind::RollbackCommitted => {
+                format!("{route}: {what} is on the branch{commit}: {by}")
+            }
+            Kind::Rollback => format!("{route}: the canary is held at 0 from now on: {by}"),
+            Kind::WriteBlocked => {
+                let trouble = self.trouble.as_deref().unwrap_or("");
+                format!("{route}: {what} does not reach the branch: {trouble}")
+            }
+        }
+    }
+}
+
+/// What there is to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// What the judge says.
+    pub judgements: &'a BTreeMap<RouteName, Judgement>,
+    /// Where releases stand.
+    pub releases: &'a BTreeMap<RouteName, ReleaseStatus>,
+    /// What the branch should take.
+    pub wanted: &'a [Wanted],
+    /// What became of it.
+    pub outcomes: &'a BTreeMap<String, Outcome>,
+    /// The present.
+    pub now: Now,
+}
+
+/// What was told already.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Told {
+    verdicts: BTreeMap<RouteName, (ReleaseKey, u32, Verdict)>,
+    intents: BTreeSet<(String, Kind)>,
+}
+
+impl Told {
+    /// What is new.
+    pub fn look(&mut self, sight: &Sight<'_>) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        self.verdicts.retain(|route, _| sight.judgements.contains_key(route));
+        for (route, judgement) in sight.judgements {
+            let now = (judgement.release, judgement.attempt, judgement.verdict);
+            let before = self.verdicts.insert(route.clone(), now);
+            let same = before.filter(|(release, attempt, _)| (*release, *attempt) == (now.0, now.1));
+            // Every trial begins undecided, and why it is undecided changes all the time.
+            let word = same.map_or("undecided", |(.., verdict)| verdict.as_str());
+            if word != judgement.verdict.as_str() {
+                notices.push(verdict(judgement));
+            }
+        }
+        let asked = |wanted: &&Wanted| wanted.shown.is_none();
+        let of_branch = sight.wanted.iter().filter(asked).map(|wanted| &wanted.intent);
+        let of_releases = sight.releases.values().filter_map(|status| status.intent.as_deref());
+        let open: BTreeMap<String, &Intent> = of_branch.chain(of_releases).map(|i| (i.id(), i)).collect();
+        self.intents.retain(|(id, _)| open.contains_key(id));
+        for (id, intent) in open {
+            let outcome = sight.outcomes.get(&id);
+            let failing = matches!(outcome, Some(Outcome::Failing(_)));
+            if !failing {
+                // The next time is news again.
+                self.intents.remove(&(id.clone(), Kind::WriteBlocked));
+            }
+            for kind in kinds(intent, outcome) {
+                if self.intents.insert((id.clone(), kind)) {
+                    notices.push(decided(intent, &id, kind, outcome, sight.now));
+                }
+            }
+        }
+        notices
+    }
+}
+
+/// What there is to tell of an intent.
+fn kinds(intent: &Intent, outcome: Option<&Outcome>) -> Vec<Kind> {
+    let down = matches!(intent.to, Move::RollBack { .. });
+    let mut kinds = Vec::new();
+    if down {
+        kinds.push(Kind::Rollback);
+    }
+    match outcome {
+        Some(Outcome::Failing(_)) => kinds.push(Kind::WriteBlocked),
+        Some(Outcome::Committed(_)) => kinds.push(match intent.to {
+            Move::Step(_) | Move::Finish | Move::Readmit(_) => Kind::Step,
+            Move::Promote { .. } => Kind::Promotion,
+            Move::RollBack { .. } => Kind::RollbackCommitted,
+        }),
+        Some(Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => {}
+    }
+    kinds
+}
+
+fn verdict(judgement: &Judgement) -> Notice {
+    let word = judgement.verdict.as_str();
+    Notice {
+        kind: Kind::Verdict,
+        id: format!("{}-{}-{word}-{}", judgement.release, judgement.attempt, judgement.at.wall_ms),
+        at_ms: judgement.at.wall_ms,
+        route: judgement.route.clone(),
+        release: judgement.release,
+        attempt: judgement.attempt,
+        verdict: intent::said(judgement.verdict),
+        numbers: intent::numbers(judgement),
+        intent: None,
+        commit: None,
+        trouble: None,
+    }
+}
+
+fn decided(intent: &Intent, id: &str, kind: Kind, outcome: Option<&Outcome>, now: Now) -> Notice {
+    let (commit, trouble) = match (kind, outcome) {
+        (Kind::WriteBlocked, Some(Outcome::Failing(why))) => (None, Some(why.clone())),
+        (Kind::Step | Kind::Promotion | Kind::RollbackCommitted, Some(Outcome::Committed(commit))) => {
+            (Some(commit.clone()), None)
+        }
+        _ => (None, None),
+    };
+    Notice {
+        kind,
+        id: format!("{id}-{}", kind.as_str()),
+        at_ms: if kind == Kind::Rollback { intent.window_ms[1] } else { now.wall_ms },
+        route: intent.route.clone(),
+        release: ReleaseKey::of(&intent.route, &intent.artefact),
+        attempt: intent.attempt,
+        verdict: intent.verdict.clone(),
+        numbers: intent.numbers.clone(),
+        intent: Some(Box::new(intent.clone())),
+        commit,
+        trouble,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        name::{Artefact, Generation},
+        plan::RollbackKind,
+        split::Weight,
+    };
+
+    const DOWN: Move = Move::RollBack { promoted: false, kind: RollbackKind::Weights };
+
+    fn wanted(to: Move, shown: Option<&str>) -> Wanted {
+        let intent = Intent {
+            route: RouteName::new("digits").unwrap(),
+            artefact: Artefact::new("m/2@2"),
+            attempt: 1,
+            to,
+            set: Box::default(),
+            digest: 7,
+            by: "judge".into(),
+            reason: "worse in errors".into(),
+            verdict: "fail errors".into(),
+            numbers: "".into(),
+            window_ms: [1, 2],
+        };
+        Wanted { intent, shown: shown.map(Into::into), generation: Generation(1) }
+    }
+
+    fn look(told: &mut Told, wanted: &[Wanted], outcome: Option<Outcome>) -> Vec<Kind> {
+        let none = (BTreeMap::new(), BTreeMap::new());
+        let outcomes = wanted.iter().filter_map(|w| Some((w.intent.id(), outcome.clone()?))).collect();
+        let now = Now { mono_ms: 5, wall_ms: 6 };
+        let sight = Sight { judgements: &none.0, releases: &none.1, wanted, outcomes: &outcomes, now };
+        told.look(&sight).into_iter().map(|notice| notice.kind).collect()
+    }
+
+    #[test]
+    fn each_thing_is_told_once_and_a_block_once_each_time() {
+        let (mut told, down) = (Told::default(), [wanted(DOWN, None)]);
+        let failing = || Some(Outcome::Failing("protected".into()));
+        assert_eq!(look(&mut told, &down, None), [Kind::Rollback]);
+        assert_eq!(look(&mut told, &down, failing()), [Kind::WriteBlocked]);
+        assert_eq!(look(&mut told, &down, failing()), []);
+        assert_eq!(look(&mut told, &down, Some(Outcome::Committed("abc".into()))), [Kind::RollbackCommitted]);
+        assert_eq!(look(&mut told, &down, failing()), [Kind::WriteBlocked]);
+        let asked = [wanted(DOWN, Some("abc"))];
+        assert_eq!(look(&mut told, &asked, failing()), [], "only asked what the branch says: no decision of ours");
+    }
+
+    #[test]
+    fn steps_and_promotions_are_told_when_they_are_on_the_branch() {
+        for (to, kind) in [
+            (Move::Step(Weight::FULL), Kind::Step),
+            (Move::Finish, Kind::Step),
+            (Move::Promote { holdback: Weight::ZERO }, Kind::Promotion),
+        ] {
+            let (mut told, up) = (Told::default(), [wanted(to, None)]);
+            assert_eq!(look(&mut told, &up, None), []);
+            assert_eq!(look(&mut told, &up, Some(Outcome::There("abc".into()))), [], "somebody else's");
+            assert_eq!(look(&mut told, &up, Some(Outcome::Committed("abc".into()))), [kind]);
+        }
+    }
+
+    #[test]
+    fn the_same_decision_has_the_same_id_whoever_tells_it() {
+        let wanted = wanted(DOWN, None);
+        let id = |now| decided(&wanted.intent, &wanted.intent.id(), Kind::Rollback, None, now).id;
+        assert_eq!(id(Now::default()), id(Now { mono_ms: 9, wall_ms: 9 }));
+    }
+}

@@ -1,0 +1,136 @@
+//! One HTTP request to somebody else's server, over TLS where its URL says so: web-hooks, registries, Git hosts.
+//!
+//! Errors name the host only: the path of a hook is often its secret.
+
+use super::{
+    dial::Socket,
+    tls::{ClientFiles, ClientTls, TlsError},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How requests go out. Clones share the roots.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    tls: ClientTls,
+    limit: Duration,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// The body, as text.
+    pub body: String,
+}
+
+impl Outbound {
+    /// Who vouches for the other side (missing: the platform's roots), and how long an exchange may take.
+    ///
+    /// # Errors
+    /// The CA file cannot be used.
+    pub fn new(ca_file: Option<PathBuf>, limit: Duration) -> Result<Self, TlsError> {
+        let files = ClientFiles { ca_file, certificate: None };
+        Ok(Self { tls: ClientTls::load(&files, Arc::default())?, limit })
+    }
+
+    /// Sends it and reads the answer.
+    ///
+    /// # Errors
+    /// In words, if there is no answer.
+    pub async fn call(&self, method: Method, url: &Uri, headers: HeaderMap, body: String) -> Result<Answer, String> {
+        let host = url.host().unwrap_or("");
+        let exchange = async {
+            let mut request = Request::new(Full::new(Bytes::from(body)));
+            *request.method_mut() = method;
+            *request.headers_mut() = headers;
+            let path = url.path_and_query().map_or("/", |path| path.as_str());
+            *request.uri_mut() = path.parse().map_err(|_| "its path cannot be asked for".to_owned())?;
+            let authority = url.authority().map_or("", |authority| authority.as_str());
+            let authority = authority.rsplit('@').next().unwrap_or("");
+            request.headers_mut().insert(header::HOST, value(authority)?);
+            request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("coalmine"));
+            exchange(self.open(url, host).await?, request, ANSWER_BYTES_MAX).await
+        };
+        let answer = timeout(self.limit, exchange).await;
+        answer
+            .unwrap_or_else(|_| Err(format!("no answer within {:?}", self.limit)))
+            .map_err(|why| format!("{host}: {why}"))
+    }
+
+    async fn open(&self, url: &Uri, host: &str) -> Result<Socket, String> {
+        let secure = url.scheme() == Some(&Scheme::HTTPS);
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let tcp = TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?;
+        if !secure {
+            return Ok(Socket::Tcp(tcp));
+        }
+        let config = self.tls.config_h1().map_err(|error| error.to_string())?;
+        let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
+        let connected = TlsConnector::from(config).connect(name, Socket::Tcp(tcp)).await;
+        connected.map(|stream| Socket::Tls(Box::new(stream))).map_err(|error| error.to_string())
+    }
+}
+
+/// A field's value out of text.
+pub(super) fn value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| "a field's value has characters that cannot be sent".to_owned())
+}
+
+/// The one line of a secret's file.
+///
+/// # Errors
+/// In words, with its path and never with what stands in it.
+#[allow(clippy::disallowed_methods, reason = "secrets are files, and read anew so that they may be changed")]
+pub fn secret(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} is empty", path.display())),
+        some => Ok(some.to_owned()),
+    }
+}
+
+/// One request on a connection of its own.
+pub(super) async fn exchange(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+    answer_bytes_max: usize,
+) -> Result<Answer, String> {
+    let text = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(text)?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(text)?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, answer_bytes_max).collect().await.map_err(|error| error.to_string())?;
+        let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    };
+    let mut answer = pin!(answer);
+    tokio::select! {
+        answer = answer.as_mut() => answer,
+        // The last thing that it read may have been the end of the answer.
+        _ = connection => answer.await,
+    }
+}
