@@ -20,7 +20,7 @@ use crate::{
     control::{
         commit_loop::CommitLoop,
         config_loop::ConfigLoop,
-        judge_loop::JudgeLoop,
+        judge_loop::{self, JudgeLoop},
         nudge_loop::NudgeLoop,
         release_loop::{In, Out, ReleaseLoop},
     },
@@ -162,14 +162,14 @@ fn control(
     let release_loop = ReleaseLoop::new(input, output, store.clone(), git.is_some());
     let commit_loop = CommitLoop { wanted: wanting, outcomes, git, meters: meters.clone() };
     let config_loop = ConfigLoop { documents: newest, clamps: clamped, live: live.clone(), status, threads };
-    let judge_loop = JudgeLoop {
+    let mut judge_loop = JudgeLoop::new(judge_loop::Parts {
         live: live.clone(),
         attempts: attempt,
         judgements,
         store,
         interval: settings.judge_interval,
         replicas: settings.replicas,
-    };
+    });
     let admin = Admin {
         live,
         config,
@@ -202,6 +202,7 @@ fn control(
                 }
                 _ = stopping.wait_for(|stop| *stop) => {}
             }
+            judge_loop.end();
         });
         // A name server that does not answer must not hold the end.
         runtime.shutdown_background();

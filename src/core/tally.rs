@@ -3,12 +3,13 @@
 //! Each data thread writes its own cells with a relaxed load and store: no locked instruction, no channel, no allocation.
 //! The judge and `/metrics` read the very same cells, so the dashboard and the verdict can never disagree.
 
+pub mod blocks;
 mod outcome;
 mod reading;
 mod users;
 
 pub use outcome::{Finish, Outcome};
-pub use reading::{EndpointReading, Reading, ShadowReading, Timed};
+pub use reading::{EndpointReading, PairedReading, Reading, ShadowReading, Timed};
 pub use users::{FailedUsers, USER_BITS, UserCells};
 
 use super::{
@@ -146,6 +147,14 @@ pub struct ShadowCells {
     pub dropped: Cell,
     /// Copies sent whose answer failed, by whatever cause.
     pub failed: Cell,
+    /// Copies of requests that stable answered, both with an outcome of their own.
+    pub paired: Cell,
+    /// Those among them in which only the copy failed ...
+    pub worse: Cell,
+    /// ... and those in which only the caller's answer did.
+    pub better: Cell,
+    /// Pairs of successes by the bucket of the copy's time over the caller's, as if that were milliseconds.
+    pub ratio: LazyHistogram,
     /// Answers that say what the caller's answer said.
     pub agreed: Cell,
     /// Answers that say something else.
@@ -224,10 +233,16 @@ impl VariantCells {
 /// Label counts of one variant. The feedback door is the only writer.
 #[derive(Debug, Default)]
 pub struct LabelCells {
-    /// Labels that counted.
+    /// Labels that counted for this answer alone.
     pub labelled: Cell,
     /// Millionths of wrong among them: 1,000,000 for a wrong label, what a score lacks to 1.
     pub wrong_micro: Cell,
+    /// Labels that judged its copy's answer and stable's to the same request.
+    pub paired: Cell,
+    /// Millionths by which its copy was worse than stable, over those in which it was.
+    pub worse_micro: Cell,
+    /// Millionths by which its copy was better.
+    pub better_micro: Cell,
 }
 
 /// Everything counted about one variant, over all data threads.

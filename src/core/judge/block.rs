@@ -113,8 +113,10 @@ pub struct Unit {
     pub completed: u64,
     /// Failures among them.
     pub errors: u64,
-    /// Latencies of its successes.
+    /// Latencies of its successes: of whole answers; a streamed answer is in `streams` instead.
     pub latency: Histogram,
+    /// Its streamed successes; `None` if there is none.
+    pub streams: Option<Box<Streams>>,
 }
 
 /// Users whose first failure in this release fell in the block.

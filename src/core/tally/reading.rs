@@ -1,7 +1,7 @@
 //! Reading the cells: sums over the data threads, taken while they are being written.
 
 use super::{Cell, ENDPOINTS, FailedUsers, Finish, HistogramCells, LazyHistogram, Outcome, VariantTally};
-use crate::core::stats::histogram::Histogram;
+use crate::core::{judge::Pairs, stats::histogram::Histogram};
 
 /// Observations read out of histogram cells.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,6 +60,10 @@ pub struct Reading {
     pub empty_answers: u64,
     /// See [`VariantCells::shadow`](super::VariantCells::shadow).
     pub shadow: ShadowReading,
+    /// See [`ShadowCells::ratio`](super::ShadowCells::ratio).
+    pub shadow_ratio: Histogram,
+    /// Labels of pairs.
+    pub paired: PairedReading,
     /// See [`VariantCells::bytes_in`](super::VariantCells::bytes_in).
     pub bytes_in: u64,
     /// See [`VariantCells::bytes_out`](super::VariantCells::bytes_out).
@@ -79,6 +83,9 @@ pub struct ShadowReading {
     pub sent: u64,
     pub dropped: u64,
     pub failed: u64,
+    pub paired: u64,
+    pub worse: u64,
+    pub better: u64,
     pub agreed: u64,
     pub disagreed: u64,
 }
@@ -94,6 +101,27 @@ impl ShadowReading {
             ("agreed", self.agreed),
             ("disagreed", self.disagreed),
         ]
+    }
+}
+
+/// A reading of the labels of pairs; see [`LabelCells`](super::LabelCells).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs, reason = "the cells' own words hold")]
+pub struct PairedReading {
+    pub labels: u64,
+    pub worse_micro: u64,
+    pub better_micro: u64,
+}
+
+impl PairedReading {
+    /// What came since `then`.
+    #[must_use]
+    pub fn since(&self, then: &Self) -> Pairs {
+        Pairs {
+            n: self.labels - then.labels,
+            canary_worse_micro: self.worse_micro - then.worse_micro,
+            stable_worse_micro: self.better_micro - then.better_micro,
+        }
     }
 }
 
@@ -135,9 +163,14 @@ impl VariantTally {
         let mut sum = Reading {
             labelled: self.labels.labelled.get(),
             wrong_micro: self.labels.wrong_micro.get(),
+            paired: PairedReading {
+                labels: self.labels.paired.get(),
+                worse_micro: self.labels.worse_micro.get(),
+                better_micro: self.labels.better_micro.get(),
+            },
             ..Reading::default()
         };
-        let (mut latency, mut first_byte) = (Timed::default(), Timed::default());
+        let (mut latency, mut first_byte, mut ratio) = (Timed::default(), Timed::default(), Timed::default());
         for cells in &self.threads {
             // `ended` before `begun`: a request that ends in between is counted in flight, never negative.
             let ended = cells.ended.get();
@@ -153,6 +186,10 @@ impl VariantTally {
             sum.shadow.sent += cells.shadow.sent.get();
             sum.shadow.dropped += cells.shadow.dropped.get();
             sum.shadow.failed += cells.shadow.failed.get();
+            sum.shadow.paired += cells.shadow.paired.get();
+            sum.shadow.worse += cells.shadow.worse.get();
+            sum.shadow.better += cells.shadow.better.get();
+            ratio.add_lazy(&cells.shadow.ratio);
             sum.shadow.agreed += cells.shadow.agreed.get();
             sum.shadow.disagreed += cells.shadow.disagreed.get();
             add_all(&mut sum.outcomes, &cells.outcomes);
@@ -164,6 +201,7 @@ impl VariantTally {
             sum.mean_gap.add_lazy(&cells.streams.mean_gap);
             sum.token_gap.add_lazy(&cells.token_gap);
         }
+        sum.shadow_ratio = ratio.counts;
         (sum.latency, sum.latency_sum_us) = (latency.counts, latency.sum_us);
         (sum.first_byte, sum.first_byte_sum_us) = (first_byte.counts, first_byte.sum_us);
         sum

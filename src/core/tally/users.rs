@@ -93,9 +93,15 @@ impl FailedUsers {
         &self.words
     }
 
-    /// From numbers that were saved; `None` if they are not as many as they must be.
+    /// From numbers that were saved, with their positions; the others are 0.
     #[must_use]
-    pub fn restored(words: &[u64]) -> Option<Self> {
-        (words.len() == WORDS).then(|| Self { words: words.into(), unnamed: 0 })
+    pub fn restored(words: &[(usize, u64)]) -> Self {
+        let mut users = Self::default();
+        for (position, word) in words {
+            if let Some(place) = users.words.get_mut(*position) {
+                *place = *word;
+            }
+        }
+        users
     }
 }
