@@ -7,9 +7,12 @@
 
 mod check;
 mod demo;
+mod margins;
 mod people;
+mod plan;
 mod replay;
 mod serve;
+mod words;
 
 use crate::io::process;
 use clap::{Parser, Subcommand};
@@ -44,6 +47,8 @@ enum Verb {
     Resume(people::Order),
     /// Send labels.
     Feedback(people::Feedback),
+    /// Before a release: how long it takes to see which effect, and to pass.
+    Plan(plan::Plan),
     /// Judge recorded requests, to tune margins before a release.
     Replay(replay::Replay),
 }
@@ -63,6 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Pause(order) => order.run("pause"),
         Verb::Resume(order) => order.run("resume"),
         Verb::Feedback(feedback) => feedback.run(),
+        Verb::Plan(plan) => plan.run(),
         Verb::Replay(replay) => replay.run(),
     }
 }

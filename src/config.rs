@@ -16,4 +16,4 @@ mod units;
 
 pub use problem::{Problem, Warning};
 pub use read::{judge, read};
-pub use units::duration;
+pub use units::{duration, fraction};

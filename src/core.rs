@@ -4,6 +4,7 @@ pub mod balance;
 pub mod clamp;
 pub mod command;
 pub mod fallback;
+pub mod forecast;
 pub mod grpc;
 pub mod interval;
 pub mod judge;

@@ -4,17 +4,14 @@ mod read;
 mod rows;
 mod show;
 
+use super::margins::{self, Margins};
 use crate::{
     config,
     core::{
-        clamp::Clamps,
         judge::Policy,
         replay::{Setup, replay},
-        route::Route,
-        snapshot::Snapshot,
     },
 };
-use anyhow::{Context as _, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     fs,
@@ -42,48 +39,19 @@ pub(super) struct Replay {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The canary's configured share, in per cent, where the recording has no `split`. Without either the split is not checked.
-    #[arg(long, value_name = "PER_CENT", value_parser = per_cent)]
+    #[arg(long, value_name = "PER_CENT", value_parser = margins::per_cent)]
     split: Option<f64>,
     /// How often the judge looks.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = every)]
     every: Duration,
-    /// Chance of ever rolling back a healthy canary.
-    #[arg(long, value_name = "SHARE")]
-    alpha: Option<String>,
-    /// Rollback: errors may rise by this much above stable's [default: 0.05%].
-    #[arg(long, value_name = "SHARE")]
-    may_rise: Option<String>,
-    /// Rollback: latency may rise by this much [default: 4.4%].
-    #[arg(long, value_name = "SHARE")]
-    tolerate: Option<String>,
-    /// Promotion: accuracy may be lower by this much [default: 2%].
-    #[arg(long, value_name = "SHARE")]
-    may_drop: Option<String>,
-    /// Leave latency out for so long after the first request [default: 0s, or as the route says].
-    #[arg(long, value_name = "TIME")]
-    warmup: Option<String>,
-    /// Any other key of a route's `judge` section, such as `errors.pass_ratio=1.5` or `accuracy=off`.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Take margins and split from a routes file.
-    #[arg(long, value_name = "FILE")]
-    routes: Option<PathBuf>,
-    /// Which of its routes, if there are several.
-    #[arg(long, value_name = "NAME", requires = "routes")]
-    route: Option<String>,
+    #[command(flatten)]
+    margins: Margins,
 }
 
 /// What is wrong with a file.
 enum Trouble {
     Unreadable(String),
     Problems(Vec<String>),
-}
-
-fn per_cent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(share) if share > 0.0 && share < 100.0 => Ok(share / 100.0),
-        _ => Err("write a number of per cent between 0 and 100, such as 10".to_owned()),
-    }
 }
 
 fn every(text: &str) -> Result<Duration, String> {
@@ -166,67 +134,10 @@ impl Replay {
     }
 
     fn setup(&self) -> anyhow::Result<Setup> {
-        let (base, share) = match &self.routes {
-            Some(path) => {
-                let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                let read = config::read(&text, &Clamps::default());
-                let (snapshot, _) = read.map_err(|problems| {
-                    let lines: Vec<String> = problems.iter().map(|p| p.one_line(&path.display().to_string())).collect();
-                    anyhow!("{}", lines.join("\n"))
-                })?;
-                let route = self.pick(&snapshot, path)?;
-                (route.policy.clone(), share(route))
-            }
-            // A recording may begin anywhere in the life of its pods: only the first requests are a warm-up.
-            None => (Policy { warmup_ms: 0, ..Policy::default() }, None),
-        };
-        let pairs: Vec<(&str, &str)> = self
-            .set
-            .iter()
-            .map(|pair| {
-                pair.split_once('=').ok_or_else(|| anyhow!("--set {pair}: write KEY=VALUE, such as alpha=0.01"))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        let flags = [
-            ("alpha", &self.alpha),
-            ("errors.may_rise", &self.may_rise),
-            ("latency.tolerate", &self.tolerate),
-            ("accuracy.may_drop", &self.may_drop),
-            ("warmup", &self.warmup),
-        ];
-        let flags = flags.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
-        let said: Vec<(&str, &str)> = flags.chain(pairs).collect();
-        let policy = config::judge(&said, &base).map_err(|problems| {
-            let line = |p: &config::Problem| {
-                let help = if p.help.is_empty() { String::new() } else { format!("; {}", p.help) };
-                format!("margins: {}: {}{help}", p.path, p.what)
-            };
-            anyhow!("{}", problems.iter().map(line).collect::<Vec<_>>().join("\n"))
-        })?;
+        // A recording may begin anywhere in the life of its pods: only the first requests are a warm-up.
+        let (policy, share) = self.margins.read(Policy { warmup_ms: 0, ..Policy::default() })?;
         Ok(Setup { policy, interval_ms: self.every.as_secs_f64() * 1000.0, share: self.split.or(share) })
     }
-
-    fn pick<'a>(&self, snapshot: &'a Snapshot, path: &Path) -> anyhow::Result<&'a Route> {
-        let mut routes = snapshot.routes.iter();
-        let names = || snapshot.routes.iter().map(|route| route.name.as_str()).collect::<Vec<_>>().join(", ");
-        match (&self.route, routes.next(), routes.next()) {
-            (Some(name), ..) => snapshot
-                .routes
-                .named(name)
-                .map(|(_, route)| &**route)
-                .ok_or_else(|| anyhow!("{} has no route {name}: its routes are {}", path.display(), names())),
-            (None, Some(route), None) => Ok(route),
-            _ => bail!("{} has several routes: pick one with --route, of {}", path.display(), names()),
-        }
-    }
-}
-
-/// The canary's share of the draws in the file, if a release is under way in it.
-fn share(route: &Route) -> Option<f64> {
-    let view = route.release.as_ref()?;
-    let weight = |position| route.variant(position).map_or(0.0, |variant| variant.said.fraction());
-    let (canary, stable) = (weight(view.candidate), weight(view.reference));
-    (canary > 0.0 && stable > 0.0).then(|| canary / (canary + stable))
 }
 
 fn judge(path: &Path, setup: &Setup, bar: &ProgressBar) -> Result<String, Trouble> {

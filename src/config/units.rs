@@ -60,7 +60,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// `4.4%` or `0.044`: a fraction of one, at most one.
-pub(super) fn fraction(text: &str) -> Result<f64, String> {
+pub fn fraction(text: &str) -> Result<f64, String> {
     let bad = || format!("`{text}` is not a share; write a fraction between 0 and 1, or a percentage such as 4.4%");
     let (number, scale) = match text.strip_suffix('%') {
         Some(number) => (number, 100.0),

@@ -32,6 +32,7 @@ mod llm;
 mod mlserver;
 mod notify;
 mod people;
+mod plan;
 mod proxy;
 mod python;
 mod raw;

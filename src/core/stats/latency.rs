@@ -21,34 +21,51 @@ pub const RANK_BETS: [f64; 6] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8];
 pub const TAILS: [f64; 3] = [0.9, 0.99, 0.999];
 const EQUAL: Edge = Edge { ratio: 1.0, margin: 0.0 };
 
-/// Requests above a bucket, and all, of both variants; the canary's are first made faster by `shift` buckets.
+/// Requests by bucket; fractions of them, when what is expected is counted.
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn above(canary: &Histogram, stable: &Histogram, bucket: i32, shift: i32) -> Counts {
-    let beyond = |histogram: &Histogram, limit: i32| -> f64 {
-        histogram.iter().filter(|(b, _)| *b > limit).map(|(_, n)| n as f64).sum()
+fn weights(histogram: &Histogram) -> Vec<(i32, f64)> {
+    histogram.iter().map(|(bucket, n)| (bucket, n as f64)).collect()
+}
+
+fn all(weights: &[(i32, f64)]) -> f64 {
+    weights.iter().map(|(_, n)| n).sum()
+}
+
+/// Requests above a bucket, and all, of both variants; the canary's are first made faster by `shift` buckets.
+fn above(canary: &[(i32, f64)], stable: &[(i32, f64)], bucket: i32, shift: i32) -> Counts {
+    let beyond = |weights: &[(i32, f64)], limit: i32| -> f64 {
+        weights.iter().filter(|(b, _)| *b > limit).map(|(_, n)| n).sum()
     };
     Counts {
         canary_events: beyond(canary, bucket + shift),
         stable_events: beyond(stable, bucket),
-        canary: canary.total() as f64,
-        stable: stable.total() as f64,
+        canary: all(canary),
+        stable: all(stable),
     }
 }
 
 /// One block's log-factors of the rank test, one per bet of [`RANK_BETS`]. With `lambda = bet min(rho, 1 - rho)` and the
 /// mid-rank score s: `sum_canary n ln(1 + lambda s / rho) + sum_stable n ln(1 - lambda s / (1 - rho))`.
 #[must_use]
-#[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 pub fn rank_increments(
     canary: &Histogram,
     stable: &Histogram,
     shift: i32,
     reference: &Distribution,
 ) -> [f64; RANK_BETS.len()] {
-    let (n_c, n_s) = (canary.total() as f64, stable.total() as f64);
+    increments(&weights(canary), &weights(stable), shift, reference)
+}
+
+fn increments(
+    canary: &[(i32, f64)],
+    stable: &[(i32, f64)],
+    shift: i32,
+    reference: &Distribution,
+) -> [f64; RANK_BETS.len()] {
+    let (n_c, n_s) = (all(canary), all(stable));
     let rho = n_c / (n_c + n_s);
-    let scored = |histogram: &Histogram, shift: i32| -> Vec<(f64, f64)> {
-        histogram.iter().map(|(bucket, n)| (n as f64, reference.mid_rank(bucket - shift))).collect()
+    let scored = |weights: &[(i32, f64)], shift: i32| -> Vec<(f64, f64)> {
+        weights.iter().map(|(bucket, n)| (*n, reference.mid_rank(bucket - shift))).collect()
     };
     let (canary, stable) = (scored(canary, shift), scored(stable, 0));
     RANK_BETS.map(|bet| {
@@ -80,10 +97,15 @@ impl LatencyRollback {
 
     /// Takes a block, against what stable's latency was before it.
     pub fn update(&mut self, canary: &Histogram, stable: &Histogram, reference: &Distribution) {
-        if canary.total() == 0 || stable.total() == 0 {
+        self.update_shares(&weights(canary), &weights(stable), reference);
+    }
+
+    /// The same with requests by bucket, fractions of them too: for a forecast.
+    pub fn update_shares(&mut self, canary: &[(i32, f64)], stable: &[(i32, f64)], reference: &Distribution) {
+        if all(canary) <= 0.0 || all(stable) <= 0.0 {
             return;
         }
-        self.ranks.update(rank_increments(canary, stable, self.shift, reference));
+        self.ranks.update(increments(canary, stable, self.shift, reference));
         for (test, q) in self.tails.iter_mut().zip(TAILS) {
             test.update(&above(canary, stable, reference.quantile(q), self.shift));
         }
@@ -129,8 +151,25 @@ impl LatencyPromote {
         distribution: &Distribution,
     ) {
         let bucket = distribution.quantile(self.q);
+        self.update_counts(&above(&weights(canary), &weights(stable), bucket, self.shift), reference, bucket);
+    }
+
+    /// The same with counts above `bucket`, stable's past quantile, after the shift: fractions too, for a forecast.
+    pub fn update_counts(&mut self, above: &Counts, reference: &Reference, bucket: i32) {
         let hoped = (reference.share_above(bucket + self.shift), reference.share_above(bucket));
-        self.test.update(&above(canary, stable, bucket, self.shift), Some(hoped));
+        self.test.update(above, Some(hoped));
+    }
+
+    /// Where it looks.
+    #[must_use]
+    pub fn quantile(&self) -> f64 {
+        self.q
+    }
+
+    /// How many buckets slower the canary may be.
+    #[must_use]
+    pub fn shift(&self) -> i32 {
+        self.shift
     }
 
     /// Natural log of the e-value.

@@ -88,6 +88,11 @@ impl Distribution {
         hit.or_else(|| full().last()).map_or(BUCKET_MIN, |(bucket, _)| bucket)
     }
 
+    /// `(bucket, share)` of every bucket that has one.
+    pub fn shares(&self) -> impl Iterator<Item = (i32, f64)> + '_ {
+        (BUCKET_MIN..).zip(&self.0).filter(|(_, (_, at))| *at > 0.0).map(|(bucket, (_, at))| (bucket, *at))
+    }
+
     /// The mid-rank of `bucket`, stretched to [-1, 1]: `2 (F(<i) + f(i)/2) - 1`.
     #[must_use]
     pub fn mid_rank(&self, bucket: i32) -> f64 {
