@@ -31,6 +31,7 @@ mod k8s;
 mod llm;
 mod mlserver;
 mod notify;
+mod null;
 mod people;
 mod plan;
 mod proxy;
