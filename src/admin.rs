@@ -128,7 +128,11 @@ async fn mature(admin: &Admin) {
     let mut beat = interval(MATURE_EVERY);
     loop {
         beat.tick().await;
-        admin.door.lock().unwrap_or_else(PoisonError::into_inner).mature(&admin.live.load(), clock::now());
+        admin.door.lock().unwrap_or_else(PoisonError::into_inner).mature(
+            &admin.live.load(),
+            clock::now(),
+            &admin.meters,
+        );
         admin.writers.0.retain_recent();
     }
 }

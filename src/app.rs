@@ -25,7 +25,7 @@ use crate::{
         release_loop::{In, Out, ReleaseLoop},
     },
     core::{name::Generation, snapshot::Live, ticket::TicketKey},
-    io::{clock, directory::Directory, inbox, listener, meters::Meters, process, store::Store},
+    io::{clock, directory::Directory, inbox, listener, meters::Meters, pairs, process, store::Store},
     proxy::{Callers, DataThread, Gates, HeaderPolicy, ProxySettings},
 };
 use anyhow::{Context as _, bail};
@@ -89,8 +89,12 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
         draining: draining.clone(),
         tls: tls.clone(),
     };
-    let people =
-        People { socket: admin_socket, tokens, door: Door::new(key.clone(), shared.store.clone(), clock::now()) };
+    let (copies, copied) = pairs::channel();
+    let people = People {
+        socket: admin_socket,
+        tokens,
+        door: Door::new(key.clone(), shared.store.clone(), copied, clock::now()),
+    };
     let (control, runtime) = control(settings, shared, people, stopping)?;
     let directory = Arc::new(Directory::new(runtime, meters.clone(), settings.backends.resolve_every));
 
@@ -107,6 +111,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
         gates: gates.clone(),
         callers: callers.clone(),
         directory: directory.clone(),
+        copies: copies.clone(),
         tls: tls.server.as_ref().map(|(server, _)| server.clone()),
         backend_tls: Some(tls.client.clone()),
     };
@@ -166,6 +171,7 @@ fn control(
         live: live.clone(),
         attempts: attempt,
         judgements,
+        meters: meters.clone(),
         store,
         interval: settings.judge_interval,
         replicas: settings.replicas,

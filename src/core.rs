@@ -12,6 +12,7 @@ pub mod name;
 pub mod notice;
 pub mod now;
 pub mod outlier;
+pub mod pair_book;
 pub mod plan;
 pub mod pointer;
 pub mod release;

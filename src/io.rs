@@ -14,6 +14,7 @@ pub mod meters;
 pub mod metrics;
 pub mod notify;
 pub mod outbound;
+pub mod pairs;
 pub mod pool;
 pub mod process;
 pub mod source;

@@ -4,10 +4,15 @@ use crate::{
     core::{
         judge::AccuracyPolicy,
         now::Now,
+        pair_book::PairBook,
         snapshot::Live,
         ticket::{Prediction, Ticket, TicketError, TicketKey, digest},
     },
-    io::{meters::Meters, store::Store},
+    io::{
+        meters::{Meters, PairEvent},
+        pairs::Copied,
+        store::Store,
+    },
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -42,7 +47,16 @@ pub struct Line {
 struct Waiting {
     due_ms: u64,
     ticket: Ticket,
-    wrong_micro: u64,
+    wrong: Wrong,
+}
+
+/// What a label says, in millionths of wrong.
+#[derive(Clone, Copy, Debug)]
+struct Wrong {
+    /// Of the answer that the ticket is about.
+    answer_micro: u64,
+    /// Of the copy's answer to the same request, if there is one.
+    copy_micro: Option<u64>,
 }
 
 /// The door.
@@ -52,20 +66,27 @@ pub struct Door {
     spent: HashSet<u64>,
     spent_in_order: VecDeque<(u64, u64)>,
     held: VecDeque<Waiting>,
+    /// What copies of requests were answered.
+    pairs: PairBook,
+    /// The data threads tell of them.
+    copied: Copied,
     store: Store,
     /// Records that the store does not have yet.
     fresh: Vec<u8>,
 }
 
 impl Door {
-    /// A door that opens tickets sealed with `key`, and remembers in `store` which were spent.
+    /// A door that opens tickets sealed with `key`, hears on `copied` what copies were answered, and remembers in `store` which
+    /// tickets were spent.
     #[must_use]
-    pub fn new(key: TicketKey, store: Store, now: Now) -> Self {
+    pub fn new(key: TicketKey, store: Store, copied: Copied, now: Now) -> Self {
         let mut door = Self {
             key,
             spent: HashSet::new(),
             spent_in_order: VecDeque::new(),
             held: VecDeque::new(),
+            pairs: PairBook::default(),
+            copied,
             store,
             fresh: Vec::new(),
         };
@@ -108,7 +129,8 @@ impl Door {
 
     /// Takes one line; its result is a metric label, with what to do about it.
     pub fn take(&mut self, line: &str, live: &Live, now: Now, meters: &Meters) -> (&'static str, String) {
-        let (result, help) = match self.redeem(line, live, now) {
+        self.hear(meters);
+        let (result, help) = match self.redeem(line, live, now, meters) {
             Ok(result) => (result, String::new()),
             Err((result, help)) => (result, help),
         };
@@ -116,7 +138,22 @@ impl Door {
         (result, help)
     }
 
-    fn redeem(&mut self, line: &str, live: &Live, now: Now) -> Result<&'static str, (&'static str, String)> {
+    /// Writes down what copies were answered meanwhile.
+    fn hear(&mut self, meters: &Meters) {
+        while let Ok(told) = self.copied.try_recv() {
+            let evicted = self.pairs.keep(told);
+            meters.pair(PairEvent::Kept, 1);
+            meters.pair(PairEvent::Evicted, u64::from(evicted));
+        }
+    }
+
+    fn redeem(
+        &mut self,
+        line: &str,
+        live: &Live,
+        now: Now,
+        meters: &Meters,
+    ) -> Result<&'static str, (&'static str, String)> {
         let line: Line = serde_json::from_str(line)
             .map_err(|error| ("malformed", format!("{error}; send {{\"ticket\": \"...\", \"label\": ...}}")))?;
         let ticket = Ticket::open(&line.ticket, &self.key).map_err(|error| match error {
@@ -137,7 +174,7 @@ impl Door {
             return Err(("other_release", "the request was answered before this release began".into()));
         }
         let policy = route.policy.accuracy.or(crate::core::judge::Policy::default().accuracy);
-        let wrong_micro = wrong_micro(&line, &ticket, policy)?;
+        let answer_micro = wrong_micro(&line, &ticket.prediction, policy)?;
         self.forget(now);
         if self.spent.len() >= SPENT_MAX || self.held.len() >= HELD_MAX {
             return Err(("full", "too many labels at once; send this one again later".into()));
@@ -147,21 +184,30 @@ impl Door {
         }
         self.spent_in_order.push_back((now.wall_ms, ticket.nonce));
         self.fresh.extend(record(now.wall_ms, ticket.nonce));
+        // A score is about one answer: it says nothing of the copy's.
+        let copy = if line.label.is_some() { self.pairs.take(ticket.nonce) } else { None };
+        let copy_micro = copy.and_then(|prediction| wrong_micro(&line, &prediction, policy).ok());
+        meters.pair(PairEvent::Labelled, u64::from(copy_micro.is_some()));
+        let wrong = Wrong { answer_micro, copy_micro };
         let due_ms = ticket.at_ms + policy.map_or(0, |policy| policy.label_delay_ms);
         if due_ms > now.wall_ms {
-            self.held.push_back(Waiting { due_ms, ticket, wrong_micro });
+            self.held.push_back(Waiting { due_ms, ticket, wrong });
             return Ok("held");
         }
-        count(live, &ticket, wrong_micro);
+        count(live, &ticket, wrong);
         Ok("counted")
     }
 
-    /// Counts the labels whose requests have become old enough. Labels of a release that is over are dropped.
-    pub fn mature(&mut self, live: &Live, now: Now) {
+    /// Counts the labels whose requests have become old enough, and forgets what is too old for one. Labels of a release that is
+    /// over are dropped.
+    pub fn mature(&mut self, live: &Live, now: Now, meters: &Meters) {
+        self.hear(meters);
+        meters.pair(PairEvent::Expired, self.pairs.expire(now.wall_ms.saturating_sub(TICKET_AGE_MAX_MS)));
+        meters.pairs_waiting.set(self.pairs.len() as u64);
         self.held.retain(|waiting| {
             let due = waiting.due_ms <= now.wall_ms;
             if due {
-                count(live, &waiting.ticket, waiting.wrong_micro);
+                count(live, &waiting.ticket, waiting.wrong);
             }
             !due
         });
@@ -186,26 +232,38 @@ fn record(at_ms: u64, nonce: u64) -> [u8; RECORD_BYTES] {
     record
 }
 
-fn count(live: &Live, ticket: &Ticket, wrong_micro: u64) {
+fn count(live: &Live, ticket: &Ticket, wrong: Wrong) {
     let Some((position, route)) = live.snapshot.routes.named(ticket.route.as_str()) else { return };
     if route.release.as_ref().is_some_and(|view| view.key != ticket.release) {
         return;
     }
-    let tally = route.position(ticket.variant.as_str()).and_then(|variant| live.board.tally(position, variant));
-    if let Some(tally) = tally {
+    let Some(variant) = route.position(ticket.variant.as_str()) else { return };
+    let pair = route.release.as_ref().filter(|view| view.reference == variant).zip(wrong.copy_micro);
+    if let Some((view, copy_micro)) = pair
+        && let Some(canary) = live.board.tally(position, view.candidate)
+    {
+        // About both answers at once: counted here, and nowhere else.
+        canary.labels.paired.add(1);
+        canary.labels.worse_micro.add(copy_micro.saturating_sub(wrong.answer_micro));
+        canary.labels.better_micro.add(wrong.answer_micro.saturating_sub(copy_micro));
+    } else if let Some(tally) = live.board.tally(position, variant) {
         tally.labels.labelled.add(1);
-        tally.labels.wrong_micro.add(wrong_micro);
+        tally.labels.wrong_micro.add(wrong.answer_micro);
     }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a score is checked to be in 0..=1")]
-fn wrong_micro(line: &Line, ticket: &Ticket, policy: Option<AccuracyPolicy>) -> Result<u64, (&'static str, String)> {
+fn wrong_micro(
+    line: &Line,
+    prediction: &Prediction,
+    policy: Option<AccuracyPolicy>,
+) -> Result<u64, (&'static str, String)> {
     let label = match (&line.label, line.score) {
         (None, Some(score)) if (0.0..=1.0).contains(&score) => return Ok(((1.0 - score) * MICRO).round() as u64),
         (Some(label), None) => label.get(),
         _ => return Err(("malformed", "say either `label`, or `score` between 0 and 1".into())),
     };
-    let right = match &ticket.prediction {
+    let right = match prediction {
         Prediction::Unknown => {
             let help = "the ticket carries no prediction; send a `score`, or set the route's `protocol`";
             return Err(("no_prediction", help.into()));

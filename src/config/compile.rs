@@ -78,7 +78,7 @@ fn route(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Option<Route> {
         outlier: rest.outlier,
         limits: rest.limits,
         caller_limit: rest.caller_limit,
-        shadows: shadows(spec),
+        shadows: shadows(spec, clamps),
         plan: rest.plan.map(|spec| spec.plan),
         policy: rest.policy,
         rollback: rest.rollback,
@@ -130,9 +130,11 @@ fn weights(spec: &RouteSpec, list: &Problems) {
         let help = "it answers nobody: write `weight: 0`, and `share:` for how many requests it gets a copy of";
         list.add(&variant.weight.place, "a shadow variant has a weight", help);
     }
-    for variant in spec.variants.iter().filter(|v| v.role.value != Role::Shadow) {
+    // No problem: a release leaves it where it was, at what was the canary.
+    for variant in spec.variants.iter().filter(|v| !matches!(v.role.value, Role::Shadow | Role::Canary)) {
         if let Some(share) = &variant.share {
-            list.add(&share.place, "`share` is for `role: shadow`", "the others have a `weight`");
+            let what = format!("`share` does nothing for `role: {}`", variant.role.value.as_str());
+            list.warn(&share.place, &what, "only a shadow and a canary get copies of requests; remove it");
         }
     }
     let sum: u32 = spec.variants.iter().map(|v| u32::from(v.weight.value.basis_points())).sum();
@@ -215,10 +217,20 @@ fn variants(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Vec<Variant> 
         .collect()
 }
 
-/// Who gets copies, of which share: all of them unless the file says another one.
-fn shadows(spec: &RouteSpec) -> Box<[(usize, Weight)]> {
-    let shadow = spec.variants.iter().enumerate().filter(|(_, v)| v.role.value == Role::Shadow);
-    shadow.map(|(at, v)| (at, v.share.as_ref().map_or(Weight::FULL, |share| share.value))).collect()
+/// Who gets copies, of which share: a shadow of all of them unless the file says another share, a canary only if it says one. What
+/// was rejected gets nothing.
+fn shadows(spec: &RouteSpec, clamps: &Clamps) -> Box<[(usize, Weight)]> {
+    let share = |v: &VariantSpec| {
+        let said = v.share.as_ref().map(|share| share.value);
+        match v.role.value {
+            Role::Shadow => said.or(Some(Weight::FULL)),
+            Role::Canary => said.filter(|share| *share > Weight::ZERO),
+            Role::Stable | Role::Previous | Role::Rejected => None,
+        }
+    };
+    let free = |v: &VariantSpec| !clamps.holds(&spec.name.value, &artefact(v));
+    let copied = spec.variants.iter().enumerate().filter(|(_, v)| free(v));
+    copied.filter_map(|(at, v)| Some((at, share(v)?))).collect()
 }
 
 fn release(spec: &RouteSpec, variants: &[Variant], stable: usize) -> Option<ReleaseView> {

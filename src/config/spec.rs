@@ -66,7 +66,7 @@ pub struct VariantSpec {
     pub(super) name: Said<VariantName>,
     pub(super) role: Said<Role>,
     pub(super) weight: Said<Weight>,
-    /// A shadow's: which part of the requests it gets a copy of.
+    /// Which part of the requests a shadow or a canary gets a copy of.
     pub(super) share: Option<Said<Weight>>,
     pub(super) backend: Backend,
     pub(super) url: String,

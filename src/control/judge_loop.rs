@@ -16,7 +16,7 @@ use crate::{
             blocks::{Blocks, Look},
         },
     },
-    io::{clock, store::Store},
+    io::{clock, meters::Meters, store::Store},
 };
 use arc_swap::ArcSwap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -45,6 +45,8 @@ pub struct Parts {
     pub attempts: watch::Receiver<Attempts>,
     /// Release loop and admin read.
     pub judgements: watch::Sender<Judgements>,
+    /// Shared by all threads.
+    pub meters: Arc<Meters>,
     /// Where evidence outlives the process.
     pub store: Store,
     /// Between two looks.
@@ -118,6 +120,9 @@ impl JudgeLoop {
                 now_ms: now.mono_ms,
             };
             let block = attempt.block(&look);
+            let Block { requests, labels, pairs, endpoints, users } = &block;
+            let held = [requests.is_some(), labels.is_some(), pairs.is_some(), endpoints.is_some(), users.is_some()];
+            self.parts.meters.judged(held);
             let verdict = attempt.trial.observe(&block);
             let judgement = Judgement {
                 route: route.name.clone(),

@@ -119,6 +119,12 @@ impl Seen<'_> {
         self.route.release.as_ref().filter(|view| view.key == key)
     }
 
+    /// Whether the candidate gets copies of requests, by which it is judged at weight 0, too.
+    fn is_copied(&self, release: &Release) -> bool {
+        let candidate = self.view(release.key).map(|view| view.candidate);
+        self.route.shadows.iter().any(|(position, _)| Some(*position) == candidate)
+    }
+
     /// What the judge says of this attempt at this release.
     fn judged(&self, release: &Release) -> Option<&Judgement> {
         self.judgement.filter(|j| j.release == release.key && j.attempt == release.attempt)

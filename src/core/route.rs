@@ -216,7 +216,7 @@ pub struct Route {
     pub limits: Limits,
     /// What one caller may have in flight; `None`: as much as all.
     pub caller_limit: Option<CallerLimit>,
-    /// Positions of the shadow variants, and the share of requests that each gets a copy of.
+    /// Positions of the variants that get copies (shadows, and a canary whose file says so), and of which share of the requests.
     pub shadows: Box<[(usize, Weight)]>,
     /// The release plan; `None`: weights are moved by people only.
     pub plan: Option<Plan>,

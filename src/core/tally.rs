@@ -93,6 +93,13 @@ impl LazyHistogram {
         self.0.get_or_init(Box::default).observe_us(us);
     }
 
+    /// Counts a number as if it were milliseconds; it is in no sum.
+    pub fn observe_ms(&self, ms: f64) {
+        if let Some(count) = self.0.get_or_init(Box::default).counts.get(slot(bucket_of_ms(ms))) {
+            count.add(1);
+        }
+    }
+
     fn made(&self) -> Option<&HistogramCells> {
         self.0.get().map(|cells| &**cells)
     }

@@ -127,6 +127,41 @@ impl Lookup {
 /// Why the source of the routes or a refresh had no answer of the Kubernetes API, as metric labels.
 pub const KUBE_FAILURES: [&str; 4] = ["denied", "missing", "gone", "failed"];
 
+/// What becomes of the predictions of copies that may be labelled together with the caller's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PairEvent {
+    /// Kept until a label comes.
+    Kept,
+    /// A label came, and judged both answers.
+    Labelled,
+    /// No label came as long as one would have counted.
+    Expired,
+    /// Made room for newer ones.
+    Evicted,
+    /// Never kept: too many came at once.
+    Lost,
+}
+
+impl PairEvent {
+    /// Every event, in the order of their meters.
+    pub const ALL: [Self; 5] = [Self::Kept, Self::Labelled, Self::Expired, Self::Evicted, Self::Lost];
+
+    /// The metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Labelled => "labelled",
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What blocks of the judge hold, as metric labels.
+pub const JUDGE_BLOCKS: [&str; 5] = ["requests", "labels", "pairs", "endpoints", "users"];
+
 /// Results of feedback lines, as metric labels.
 pub const FEEDBACK_RESULTS: [&str; 11] = [
     "counted",
@@ -183,6 +218,12 @@ pub struct Meters {
     pub checks_failed: Meter,
     /// Feedback lines, by [`FEEDBACK_RESULTS`].
     pub feedback: [Meter; FEEDBACK_RESULTS.len()],
+    /// By [`PairEvent`], in the order of [`PairEvent::ALL`].
+    pub pairs: [Meter; PairEvent::ALL.len()],
+    /// Blocks that were judged, by [`JUDGE_BLOCKS`].
+    pub judge_blocks: [Meter; JUDGE_BLOCKS.len()],
+    /// Predictions of copies that wait for a label, now.
+    pub pairs_waiting: Meter,
     /// Requests that the admin listener turned away for want of rights.
     pub admin_denied: Meter,
     /// Requests that the admin listener turned away because one address sent too many.
@@ -218,6 +259,18 @@ pub struct Meters {
 }
 
 impl Meters {
+    /// Counts a block of the judge; `held`: what there was in it, in the order of [`JUDGE_BLOCKS`].
+    pub fn judged(&self, held: [bool; JUDGE_BLOCKS.len()]) {
+        self.judge_blocks.iter().zip(held).filter(|(_, held)| *held).for_each(|(meter, _)| meter.up());
+    }
+
+    /// Counts what became of `n` predictions of copies.
+    pub fn pair(&self, event: PairEvent, n: u64) {
+        if let Some(meter) = self.pairs.get(event as usize) {
+            meter.add(n);
+        }
+    }
+
     /// Counts a refusal.
     pub fn refuse(&self, refusal: Refusal) {
         if let Some(meter) = self.refusals.get(refusal as usize) {

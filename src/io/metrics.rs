@@ -1,10 +1,11 @@
 //! Tallies, verdicts and meters in the Prometheus text format. Reads the very cells that the judge reads.
 
 mod delivery;
+mod judge;
 
 use super::meters::{FEEDBACK_RESULTS, Lookup, Meters, Refusal};
 use crate::core::{
-    judge::{Judgement, Verdict},
+    judge::Judgement,
     name::RouteName,
     release::State,
     route::Route,
@@ -107,15 +108,17 @@ impl Page {
         for (position, route) in live.snapshot.routes.iter().enumerate() {
             for (index, variant) in route.variants.iter().enumerate() {
                 if let Some(tally) = live.board.tally(position, index) {
-                    self.variant(route, variant, &tally.read());
+                    let seen = tally.read();
+                    self.variant(route, variant, &seen);
+                    let names = names(route, variant);
+                    self.judged(&names, route.sticky.is_some(), &seen, tally);
                 }
             }
         }
     }
 
     fn variant(&mut self, route: &Route, variant: &Variant, seen: &Reading) {
-        let names =
-            [("route", route.name.as_str()), ("variant", variant.name.as_str()), ("role", variant.role.as_str())];
+        let names = names(route, variant);
         let with = |key, value| [names[0], names[1], names[2], (key, value)];
         for (outcome, n) in Outcome::ALL.iter().zip(seen.outcomes) {
             let name = ("coalmine_requests_total", "Requests drawn for a variant, by how its own attempt ended.");
@@ -177,24 +180,6 @@ impl Page {
         }
     }
 
-    fn judge(&mut self, judgements: &BTreeMap<RouteName, Judgement>) {
-        for (route, judgement) in judgements {
-            let route = route.as_str();
-            let verdict = match judgement.verdict {
-                Verdict::Pass => 1.0,
-                Verdict::Fail(_) => -1.0,
-                Verdict::Undecided(_) => 0.0,
-            };
-            self.gauge(("coalmine_verdict", "1: pass, 0: undecided, -1: fail."), &[("route", route)], verdict);
-            let name = ("coalmine_evidence_log_e", "Natural log of the e-value against the canary.");
-            self.gauge(name, &[("route", route), ("signal", "all")], judgement.evidence.log_e_rollback);
-            for signal in &judgement.evidence.signals {
-                let labels = [("route", route), ("signal", signal.signal.as_str())];
-                self.gauge(name, &labels, signal.log_e_rollback);
-            }
-        }
-    }
-
     fn releases(&mut self, releases: &BTreeMap<RouteName, ReleaseStatus>) {
         for (route, release) in releases {
             for state in State::ALL {
@@ -246,6 +231,7 @@ impl Page {
         for (result, meter) in [("pushed", &meters.git_commits), ("failed", &meters.git_failures)] {
             self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
         }
+        self.judge_meters(meters);
         self.delivery(meters);
         self.tls(meters);
         self.endpoints(meters);
@@ -309,6 +295,10 @@ impl Page {
     }
 }
 
+fn names<'a>(route: &'a Route, variant: &'a Variant) -> [(&'a str, &'a str); 3] {
+    [("route", route.name.as_str()), ("variant", variant.name.as_str()), ("role", variant.role.as_str())]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,7 +340,7 @@ mod tests {
         let wanted = [
             ("coalmine_empty_answers_total", 1),
             ("coalmine_first_token_seconds", 1),
-            ("coalmine_shadow_total", 5),
+            ("coalmine_shadow_total", 8),
             ("coalmine_stream_finish_total", 6),
             ("coalmine_token_gap_seconds", 1),
             ("coalmine_tokens_total", 1),

@@ -247,6 +247,11 @@ impl Exchange<'_> {
         Response::from_parts(head, ResponseBody::Whole(None))
     }
 
+    /// What tells this request's ticket from all others.
+    pub(super) fn nonce(&self) -> u64 {
+        *self.nonce.get_or_init(|| rand::rng().random())
+    }
+
     /// Says which variant answered, and hands out the ticket for a later label.
     fn expose(&self, headers: &mut HeaderMap, variant: usize, told: &Told) {
         let Some(answered) = self.route.variant(variant) else {
@@ -268,7 +273,7 @@ impl Exchange<'_> {
         };
         let ticket = Ticket {
             at_ms: clock::wall_ms(),
-            nonce: rand::rng().random(),
+            nonce: self.nonce(),
             release: self.route.release.as_ref().map_or(ReleaseKey::default(), |view| view.key),
             route: self.route.name.clone(),
             variant: answered.name.clone(),

@@ -13,6 +13,7 @@ use crate::{
         directory::Directory,
         listener::{Guarded, accept_pause},
         meters::Meters,
+        pairs::Copies,
         tls::{ClientTls, ServerTls},
     },
 };
@@ -52,6 +53,8 @@ pub struct DataThread {
     pub callers: Arc<Callers>,
     /// Shared by all threads.
     pub directory: Arc<Directory>,
+    /// Where the predictions of copies go.
+    pub copies: Copies,
     /// Certificates of the listener; `None`: plain.
     pub tls: Option<ServerTls>,
     /// Whom backends under TLS are to be.
@@ -76,6 +79,7 @@ impl DataThread {
             gates: self.gates,
             directory: self.directory,
             backend_tls: self.backend_tls,
+            copies: self.copies,
             flows: Default::default(),
             world: Default::default(),
             active: Cell::default(),

@@ -30,8 +30,11 @@ use hyper::{
     upgrade::{self, OnUpgrade},
 };
 use rand::RngExt as _;
-use std::{cell::Cell, rc::Rc};
-use tokio::time::Instant;
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+};
+use tokio::time::{Duration, Instant};
 
 impl Thread {
     /// Answers one request; whatever goes wrong becomes an answer too.
@@ -79,6 +82,7 @@ impl Thread {
             upgrade: head.upgrade,
             caller_place: Cell::new(caller_place),
             closing,
+            nonce: OnceCell::new(),
         };
         let _active = Counted::new(&self.active);
         exchange.run(request, observation, started).await
@@ -122,6 +126,8 @@ pub(super) struct Exchange<'a> {
     /// Goes on to what outlives this: a streaming answer, a tunnel.
     pub(super) caller_place: Cell<Option<CallerPlace>>,
     pub(super) closing: &'a Closing,
+    /// Of the ticket, once anybody asks.
+    pub(super) nonce: OnceCell<u64>,
 }
 
 /// A request that is ready to be sent.
@@ -154,6 +160,9 @@ impl Exchange<'_> {
             self.thread.meters.refuse(Refusal::TooLarge);
             return answer::fail(observation, Error::TOO_LARGE, self.grpc);
         }
+        // A copy's time begins as late: when a place at the backend is waited for.
+        let asked = (!shadows.is_empty()).then(Instant::now);
+        let took = || asked.map_or(Duration::ZERO, |asked| asked.elapsed().saturating_sub(upload.starved()));
         let first = self.attempt(self.variant, request, &upload, replay.as_ref(), post).await;
         observation.at(first.as_ref().map_or_else(|failed| failed.slot, |ready| Some(ready.in_use.slot())));
         let ready = match self.second_chance(first, &upload, replay.as_ref()) {
@@ -172,11 +181,16 @@ impl Exchange<'_> {
         match ready {
             Ok(ready) => {
                 if let Some(replay) = replay.filter(|_| !shadows.is_empty()) {
-                    shadow::start(self, &shadows, &replay, &upload, &ready.told);
+                    let ours = shadow::Seen::ready(&ready, self.route, took());
+                    shadow::start(self, &shadows, &replay, &upload, &ours);
                 }
                 self.respond(ready, observation, &upload, change)
             }
             Err(error) => {
+                if let Some(replay) = replay.filter(|_| !shadows.is_empty() && error.outcome.is_backend_fault()) {
+                    // Without those that stable fails, a canary could never be the better one.
+                    shadow::start(self, &shadows, &replay, &upload, &shadow::Seen::failed(error));
+                }
                 if error == Error::TOO_LARGE {
                     self.thread.meters.refuse(Refusal::TooLarge);
                 }
@@ -187,7 +201,7 @@ impl Exchange<'_> {
 
     /// The request as it goes to the backend, and its head once more if it may be needed again.
     fn prepare(&self, mut request: Request<Incoming>, started: Instant) -> Prepared {
-        let shadows = shadow::draw(self.route);
+        let shadows = shadow::draw(self.route, self.variant, self.pinned);
         let change = self.upgrade.is_some().then(|| upgrade::on(&mut request));
         let post = *request.method() == Method::POST;
         let (head, incoming) = request.into_parts();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     core::{fallback::resend_allowed, outlier, snapshot::Live, ticket::TicketKey, variant::Backend},
-    io::{directory::Directory, meters::Meters, tls::ClientTls},
+    io::{directory::Directory, meters::Meters, pairs::Copies, tls::ClientTls},
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -34,6 +34,8 @@ pub(super) struct Thread {
     pub(super) gates: Arc<Gates>,
     pub(super) directory: Arc<Directory>,
     pub(super) backend_tls: Option<ClientTls>,
+    /// Where the predictions of copies go.
+    pub(super) copies: Copies,
     pub(super) flows: Flows,
     pub(super) world: RefCell<Rc<World>>,
     pub(super) active: Cell<usize>,

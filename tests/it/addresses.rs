@@ -107,6 +107,7 @@ impl Named {
                 gates,
                 callers,
                 directory,
+                copies: coalmine::io::pairs::channel().0,
                 tls: None,
                 backend_tls: None,
             };

@@ -32,7 +32,14 @@ pub(super) struct Backend {
 impl Backend {
     /// A server that answers by writing to the stream; `None` closes the connection.
     pub(super) fn new(answer: impl Fn(&Received, &mut TcpStream) -> Option<()> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    /// The same at an address that is chosen already.
+    pub(super) fn on(
+        listener: TcpListener,
+        answer: impl Fn(&Received, &mut TcpStream) -> Option<()> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, all) = (Arc::new(answer), seen.clone());

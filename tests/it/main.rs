@@ -28,6 +28,7 @@ mod http2;
 mod http2_floods;
 mod judged;
 mod k8s;
+mod live;
 mod llm;
 mod mlserver;
 mod notify;

@@ -19,7 +19,7 @@ pub enum Hold {
     NoGit,
     /// The route has no plan, or the plan has no step above this weight.
     EndOfPlan,
-    /// The canary has weight 0: a person starts it.
+    /// The canary has weight 0, and no copies by which it could be judged: a person starts it.
     Staged,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn due(release: &Release, seen: &Seen<'_>) -> Due {
             () => Due::Raise(Move::Finish),
         };
     }
-    if release.stay.weight == Weight::ZERO {
+    if release.stay.weight == Weight::ZERO && !seen.is_copied(release) {
         return Due::Held(Hold::Staged);
     }
     let Some(next) = next(&plan, release.stay.weight) else { return Due::Held(Hold::EndOfPlan) };
@@ -99,7 +99,7 @@ pub(super) fn asked(release: &Release, seen: &Seen<'_>, override_judge: bool) ->
     let to = next(&plan, release.stay.weight).map_or(Weight::FULL, |step| step.weight);
     let judged = seen.judged(release);
     let passed = judged.is_some_and(|judgement| judgement.verdict == Verdict::Pass);
-    let clear = release.stay.weight == Weight::ZERO || judged.is_some_and(|judgement| judgement.evidence.is_clear());
+    let clear = judged.map_or(release.stay.weight == Weight::ZERO, |judgement| judgement.evidence.is_clear());
     match (to == Weight::FULL, override_judge) {
         (_, true) => Ok(raise(&plan, to)),
         (true, false) if !passed => Err("the judge has not passed the canary; repeat with the override, and a reason"),

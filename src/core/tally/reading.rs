@@ -93,11 +93,14 @@ pub struct ShadowReading {
 impl ShadowReading {
     /// Every count with its metric label.
     #[must_use]
-    pub fn labelled(&self) -> [(&'static str, u64); 5] {
+    pub fn labelled(&self) -> [(&'static str, u64); 8] {
         [
             ("sent", self.sent),
             ("dropped", self.dropped),
             ("failed", self.failed),
+            ("paired", self.paired),
+            ("worse", self.worse),
+            ("better", self.better),
             ("agreed", self.agreed),
             ("disagreed", self.disagreed),
         ]

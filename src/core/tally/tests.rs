@@ -38,6 +38,9 @@ fn a_reading_is_the_sum_over_the_threads() {
         cells.shadow.sent.add(5 * n);
         cells.shadow.dropped.add(4 * n);
         cells.shadow.failed.add(3 * n);
+        cells.shadow.paired.add(8 * n);
+        cells.shadow.worse.add(7 * n);
+        cells.shadow.better.add(6 * n);
         cells.shadow.agreed.add(2 * n);
         cells.shadow.disagreed.add(n);
     }
@@ -47,7 +50,16 @@ fn a_reading_is_the_sum_over_the_threads() {
     assert_eq!((seen.token_gap.counts.total(), seen.token_gap.sum_us), (2, 2_000));
     assert_eq!((seen.tokens, seen.empty_answers, seen.finishes), (11, 11, [11, 0, 0, 0, 0, 2]));
     assert_eq!((seen.errors(), seen.completed()), (11, 13));
-    let shadow = [("sent", 55), ("dropped", 44), ("failed", 33), ("agreed", 22), ("disagreed", 11)];
+    let shadow = [
+        ("sent", 55),
+        ("dropped", 44),
+        ("failed", 33),
+        ("paired", 88),
+        ("worse", 77),
+        ("better", 66),
+        ("agreed", 22),
+        ("disagreed", 11),
+    ];
     assert_eq!(seen.shadow.labelled(), shadow);
 }
 
