@@ -105,6 +105,7 @@ pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Resu
     let api = Router::new()
         .route("/v1/routes", get(routes))
         .route("/v1/routes/{name}", get(route))
+        .route("/v1/verdict/{route}", get(verdict))
         .route("/v1/feedback", post(label))
         .route("/v1/commands", post(command::command))
         .layer(DefaultBodyLimit::max(FEEDBACK_BYTES_MAX))
@@ -223,6 +224,26 @@ async fn route(
     match live.snapshot.routes.named(&name) {
         Some((at, route)) => Json(admin.show(&live, at, route)).into_response(),
         None => problem(StatusCode::NOT_FOUND, "there is no such route; GET /v1/routes lists them"),
+    }
+}
+
+/// What the judge says of a route and why: for gates of other tools, and for `coalmine explain`.
+async fn verdict(
+    State(admin): Shared,
+    ConnectInfo(peer): Peer,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Response {
+    if let Some(denied) = admin.denied(&headers, peer, Role::Viewer) {
+        return denied;
+    }
+    if admin.live.load().snapshot.routes.named(&name).is_none() {
+        return problem(StatusCode::NOT_FOUND, "there is no such route; GET /v1/routes lists them");
+    }
+    let judgements = admin.judgements.borrow().clone();
+    match judgements.values().find(|judgement| judgement.route.as_str() == name) {
+        Some(judgement) => Json(view::verdict(judgement)).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "there is nothing to judge: no release of this route is under way"),
     }
 }
 

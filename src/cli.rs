@@ -7,7 +7,9 @@
 
 mod check;
 mod demo;
+mod explain;
 mod margins;
+mod paint;
 mod people;
 mod plan;
 mod replay;
@@ -37,6 +39,8 @@ enum Verb {
     Check(check::Check),
     /// Show where every route's release stands, and on what evidence.
     Status(people::Status),
+    /// Why the judge says what it says of a route: differences, intervals, evidence, and what would change the verdict.
+    Explain(explain::Explain),
     /// Take the next step now; past the last one, promote.
     Promote(people::Promote),
     /// Take the canary's traffic away now, and commit that.
@@ -63,6 +67,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(demo) => demo.run(),
         Verb::Check(check) => check.run(),
         Verb::Status(status) => status.run(),
+        Verb::Explain(explain) => explain.run(),
         Verb::Promote(promote) => promote.run(),
         Verb::Rollback(order) => order.run("rollback"),
         Verb::Pause(order) => order.run("pause"),

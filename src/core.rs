@@ -1,5 +1,6 @@
 //! The core decides. No IO, no async, no clock, no dice, no logs: data in, data out.
 
+pub mod account;
 pub mod balance;
 pub mod clamp;
 pub mod command;

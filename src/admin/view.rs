@@ -1,7 +1,8 @@
 //! What people see of a route, as JSON.
 
 use crate::core::{
-    judge::{Evidence, Judgement, Verdict},
+    account::{self, Difference},
+    judge::{Evidence, GuardEvidence, Judgement, Mode, PartEvidence, SignalEvidence, Verdict},
     route::Route,
     snapshot::Live,
     status::ReleaseStatus,
@@ -60,7 +61,9 @@ fn standing(release: &ReleaseStatus) -> Value {
     })
 }
 
-fn verdict(judgement: &Judgement) -> Value {
+/// What the judge says, and why.
+#[must_use]
+pub(super) fn verdict(judgement: &Judgement) -> Value {
     let reason = match judgement.verdict {
         Verdict::Pass => None,
         Verdict::Fail(signal) => Some(signal.as_str()),
@@ -68,8 +71,10 @@ fn verdict(judgement: &Judgement) -> Value {
     };
     let mut said = evidence(&judgement.evidence);
     let more = [
+        ("route", judgement.route.as_str().into()),
         ("verdict", judgement.verdict.as_str().into()),
         ("reason", reason.into()),
+        ("would_change", account::would_change(judgement.verdict, &judgement.evidence).into()),
         ("attempt", judgement.attempt.into()),
         ("since_ms", judgement.since.wall_ms.into()),
         ("at_ms", judgement.at.wall_ms.into()),
@@ -78,29 +83,56 @@ fn verdict(judgement: &Judgement) -> Value {
     Value::Object(said)
 }
 
-/// The numbers behind a verdict.
+/// The numbers behind a verdict: the one form in which they leave the process.
 #[must_use]
 pub fn evidence(evidence: &Evidence) -> Map<String, Value> {
-    let signals: Vec<Value> = evidence
-        .signals
-        .iter()
-        .map(|s| {
-            json!({
-                "signal": s.signal.as_str(), "canary": s.canary, "stable": s.stable, "canary_n": s.canary_n,
-                "stable_n": s.stable_n, "margin": s.margin, "weight": s.weight, "log_e_rollback": s.log_e_rollback,
-                "log_e_promote": s.log_e_promote, "log_e_promote_at": s.log_e_promote_at,
-            })
-        })
-        .collect();
-    let numbers: [(&str, Value); 8] = [
+    let signals: Vec<Value> = evidence.signals.iter().map(|of| signal(of, evidence.mode)).collect();
+    let guards: Vec<Value> = evidence.guards.iter().map(guard).collect();
+    let numbers: [(&str, Value); 13] = [
         ("canary_requests", evidence.canary_requests.into()),
         ("stable_requests", evidence.stable_requests.into()),
         ("canary_labels", evidence.canary_labels.into()),
         ("stable_labels", evidence.stable_labels.into()),
+        ("paired_labels", evidence.paired_labels.into()),
+        ("mode", evidence.mode.as_str().into()),
+        ("mode_why", evidence.mode_why.into()),
+        ("policy_changed", evidence.policy_changed.into()),
         ("log_e_rollback", evidence.log_e_rollback.into()),
         ("log_e_rollback_at", evidence.log_e_rollback_at.into()),
         ("log_e_split", evidence.log_e_split.into()),
         ("signals", signals.into()),
+        ("guards", guards.into()),
     ];
     numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn signal(of: &SignalEvidence, mode: Mode) -> Value {
+    json!({
+        "signal": of.signal.as_str(), "canary": of.canary, "stable": of.stable, "canary_n": of.canary_n,
+        "stable_n": of.stable_n, "difference": account::difference(of, mode).map(difference), "margin": of.margin,
+        "pass_ratio": of.pass_ratio, "pass_margin": of.pass_margin, "weight": of.weight, "test": of.test.as_str(),
+        "log_e_rollback": of.log_e_rollback, "log_e_rollback_at": of.log_e_rollback_at,
+        "log_e_promote": of.log_e_promote, "log_e_promote_at": of.log_e_promote_at,
+        "parts": of.parts.iter().map(part).collect::<Vec<_>>(),
+    })
+}
+
+/// Canary less stable (latency: canary over stable), and where the truth lies with 95 %, at all times at once; an end is null
+/// where there is none.
+fn difference(difference: Difference) -> Value {
+    let Difference { value, interval } = difference;
+    json!({ "value": value, "low": interval.map(|of| of.low), "high": interval.map(|of| of.high) })
+}
+
+fn part(of: &PartEvidence) -> Value {
+    json!({
+        "part": of.part.as_str(), "test": of.test.as_str(), "canary": of.canary, "stable": of.stable,
+        "canary_n": of.canary_n, "stable_n": of.stable_n, "canary_events": of.canary_events,
+        "stable_events": of.stable_events, "difference": account::of_pairs(of).map(difference), "weight": of.weight,
+        "log_e_rollback": of.log_e_rollback, "log_e_promote": of.log_e_promote,
+    })
+}
+
+fn guard(of: &GuardEvidence) -> Value {
+    json!({ "guard": of.guard.as_str(), "state": of.state.as_str(), "value": of.value, "limit": of.limit })
 }

@@ -161,7 +161,7 @@ impl There {
         Ok(())
     }
 
-    fn call(&self, method: Method, path: &str, body: String) -> anyhow::Result<Value> {
+    pub(super) fn call(&self, method: Method, path: &str, body: String) -> anyhow::Result<Value> {
         let token = match &self.token_file {
             Some(path) => {
                 let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -180,7 +180,7 @@ impl There {
         bail!("{}", why.unwrap_or("refused"))
     }
 
-    fn print(&self, answer: &Value, words: impl FnOnce(&Value) -> String) {
+    pub(super) fn print(&self, answer: &Value, words: impl FnOnce(&Value) -> String) {
         let text = match self.output {
             super::check::Output::Text => words(answer),
             super::check::Output::Json => answer.to_string(),
@@ -190,7 +190,7 @@ impl There {
     }
 }
 
-fn finish(done: anyhow::Result<()>) -> ExitCode {
+pub(super) fn finish(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -79,6 +79,19 @@ fn limit() -> f64 {
     (2.0 / ALPHA).ln()
 }
 
+/// One rate.
+#[must_use]
+pub fn rate(seen: Seen) -> Interval {
+    if seen.n <= 0.0 {
+        return Interval { low: 0.0, high: 1.0 };
+    }
+    let least = |seen: Seen| {
+        let of = |p: f64| seen.log_above(p).0 <= limit();
+        last_refuted(0.0, seen.events / seen.n, of)
+    };
+    Interval { low: least(seen), high: 1.0 - least(seen.mirrored()) }
+}
+
 /// The canary's rate less stable's.
 #[must_use]
 pub fn difference(canary: Seen, stable: Seen) -> Interval {

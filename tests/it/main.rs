@@ -19,6 +19,7 @@ mod chart;
 mod config;
 mod demo;
 mod directory;
+mod explain;
 mod fuzz;
 mod git;
 mod git_source;

@@ -41,7 +41,13 @@ impl Evidence {
     /// Whether hardly anything speaks against the canary: less than a tenth of what a rollback takes.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.log_e_rollback < self.log_e_rollback_at + NO_SMOKE.ln()
+        self.log_e_rollback < self.log_e_clear_below()
+    }
+
+    /// Where evidence against the canary begins to stop a raise.
+    #[must_use]
+    pub fn log_e_clear_below(&self) -> f64 {
+        self.log_e_rollback_at + NO_SMOKE.ln()
     }
 }
 

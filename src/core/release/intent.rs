@@ -2,6 +2,7 @@
 
 use super::{Release, Seen};
 use crate::core::{
+    account,
     judge::{Evidence, Judgement, Verdict},
     name::{Artefact, Generation, ReleaseKey, RouteName, VariantName},
     plan::{FileEdit, RollbackKind},
@@ -294,16 +295,9 @@ pub(in crate::core) fn said(verdict: Verdict) -> Box<str> {
 }
 
 pub(in crate::core) fn numbers(judgement: &Judgement) -> Box<str> {
-    let Evidence { signals, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
-    let mut lines: Vec<String> = signals
-        .iter()
-        .filter(|s| s.canary_n > 0 && s.stable_n > 0)
-        .map(|s| {
-            let (signal, against, pass) = (s.signal.as_str(), s.log_e_rollback, s.log_e_promote);
-            let seen = format!("canary {:.4} of {}, stable {:.4} of {}", s.canary, s.canary_n, s.stable, s.stable_n);
-            format!("{signal}: {seen}, margin {:.4}, log e against {against:.2}, for {pass:.2}", s.margin)
-        })
-        .collect();
+    let Evidence { signals, mode, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
+    let told = signals.iter().filter(|signal| signal.canary_n > 0 && signal.stable_n > 0);
+    let mut lines: Vec<String> = told.map(|signal| account::line(signal, *mode)).collect();
     lines.push(format!("together: log e against {log_e_rollback:.2}, rolled back at {log_e_rollback_at:.2}"));
     lines.join("\n").into()
 }

@@ -1,0 +1,57 @@
+//! `coalmine explain` and `/v1/verdict/{route}` over real traffic: one record of why.
+
+use super::{
+    stage::Stage,
+    support::{Caller, model, routes, wait},
+};
+use serde_json::Value;
+use std::process::Command;
+
+fn explain(stage: &Stage, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coalmine"));
+    command.args(["explain", "digits", "--admin", &stage.app.admin.to_string()]).args(more).env("NO_COLOR", "1");
+    let output = command.output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+fn record(stage: &Stage) -> Option<Value> {
+    let answer = Caller::new(stage.app.admin).call("GET", "/v1/verdict/digits", "", "");
+    (answer.status == 200).then(|| serde_json::from_str(&answer.body).unwrap())
+}
+
+#[test]
+fn a_verdict_is_explained_by_the_command_and_by_the_api_alike() {
+    // The canary fails every time.
+    let stage = Stage::over(&routes(model(200, 7), model(500, 7), 50), "");
+    let mut caller = Caller::new(stage.data());
+    let failed = wait("the verdict", || {
+        (0..40).for_each(|_| drop(caller.infer()));
+        record(&stage).filter(|record| record["verdict"] == "fail")
+    });
+    assert_eq!(failed["reason"], "errors");
+    let errors = &failed["signals"][0];
+    let difference = ["low", "value", "high"].map(|key| errors["difference"][key].as_f64().unwrap());
+    assert!(difference.is_sorted() && difference[0] > 0.1, "{errors}");
+    assert!(errors["log_e_rollback"].as_f64() > errors["log_e_rollback_at"].as_f64(), "{errors}");
+    assert!(failed["would_change"][0].as_str().unwrap().starts_with("nothing that is still seen"));
+    let of_route: Value =
+        serde_json::from_str(&Caller::new(stage.app.admin).call("GET", "/v1/routes/digits", "", "").body).unwrap();
+    assert_eq!(of_route["judgement"]["verdict"], "fail");
+    assert!(of_route["judgement"]["signals"][0]["difference"]["low"].is_number());
+
+    let (code, text) = explain(&stage, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["route digits, attempt 1: fail (errors)", "errors", "100 %", "what would change it", "  - nothing"] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let (_, json) = explain(&stage, &["--output", "json"]);
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["signals"][0]["signal"], "errors");
+
+    let nowhere = Caller::new(stage.app.admin).call("GET", "/v1/verdict/nowhere", "", "");
+    assert_eq!(nowhere.status, 404, "{}", nowhere.body);
+    stage.stop();
+}
