@@ -6,7 +6,7 @@ use self::saved::Saved;
 use super::release_loop::Attempts;
 use crate::{
     core::{
-        judge::{Block, Judgement, trial::Trial},
+        judge::{Block, Chosen, Judgement, Mode, Policy, trial::Trial},
         name::{ReleaseKey, RouteName},
         now::Now,
         route::{ReleaseView, Route},
@@ -24,6 +24,9 @@ use tokio::{sync::watch, time::interval};
 
 /// Evidence is saved at least so often.
 const SAVE_EVERY_MS: u64 = 5_000;
+
+/// By so many requests a canary with several endpoints has answered on more than one of them.
+const CHOSEN_AFTER: u64 = 20;
 
 /// What the judge last said of each route.
 pub type Judgements = Arc<BTreeMap<RouteName, Judgement>>;
@@ -119,7 +122,8 @@ impl JudgeLoop {
                 warming_up: now.since_ms(attempt.since) < route.policy.warmup_ms,
                 now_ms: now.mono_ms,
             };
-            let block = attempt.block(&look);
+            attempt.trial.compare(&self.parts.policy(route));
+            let block = if attempt.choose(&look, route) { attempt.block(&look) } else { Block::default() };
             let Block { requests, labels, pairs, endpoints, users } = &block;
             let held = [requests.is_some(), labels.is_some(), pairs.is_some(), endpoints.is_some(), users.is_some()];
             self.parts.meters.judged(held);
@@ -155,10 +159,16 @@ impl Parts {
         self.attempts.borrow().get(&route.name).filter(|(key, _)| *key == view.key).map_or(1, |(_, number)| *number)
     }
 
-    fn begin(&self, route: &Route, view: &ReleaseView, saved: Option<Saved>, now: Now) -> Attempt {
-        let number = self.number(route, view);
+    /// What the route says, for one replica of several.
+    fn policy(&self, route: &Route) -> Policy {
         let mut policy = route.policy.clone();
         policy.alpha /= f64::from(self.replicas.max(1));
+        policy
+    }
+
+    fn begin(&self, route: &Route, view: &ReleaseView, saved: Option<Saved>, now: Now) -> Attempt {
+        let number = self.number(route, view);
+        let policy = self.policy(route);
         let trial = Trial::new(&policy);
         let fresh = Attempt { key: view.key, number, since: now, trial, restored: None, blocks: None };
         let Some(saved) = saved.filter(|saved| saved.key == view.key.0 && saved.number == number) else { return fresh };
@@ -178,6 +188,20 @@ impl Parts {
 }
 
 impl Attempt {
+    /// Chooses what one observation is, while it may. `false`: not before the canary has shown on how many endpoints it runs; what
+    /// is counted meanwhile waits, and no verdict would fall so early.
+    fn choose(&mut self, look: &Look, route: &Route) -> bool {
+        if !self.trial.may_choose() || look.share <= 0.0 {
+            return true;
+        }
+        let [canary, stable] = look.tallies.each_ref().map(|tally| tally.read_endpoints().len());
+        let chosen = Chosen::new(route.policy.mode, look.sticky, [canary, stable]);
+        self.trial.choose(chosen);
+        let open = !chosen.said && chosen.mode == Mode::Requests && stable > 1;
+        let [canary, _] = &look.tallies;
+        !open || canary.read().completed() >= CHOSEN_AFTER.min(route.policy.requests_min)
+    }
+
     /// What came in since the last block.
     fn block(&mut self, look: &Look) -> Block {
         match self.blocks.as_mut().filter(|blocks| blocks.are_of(&look.tallies)) {

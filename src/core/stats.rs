@@ -5,6 +5,7 @@
 //! at most alpha. Blocks hold only counts, so the counts of several replicas may be added first.
 
 pub mod bernoulli;
+pub mod coverage;
 pub mod disagreement;
 pub mod endpoint;
 pub mod histogram;
@@ -15,6 +16,7 @@ pub mod paired;
 pub mod rate;
 pub mod reference;
 pub mod sample_ratio;
+pub mod window;
 
 /// Shows every number of a test's state to a visitor, in a fixed order: how evidence is saved and brought back, bit for bit.
 pub trait Numbers {

@@ -56,7 +56,8 @@ impl Evidence {
 pub struct SignalEvidence {
     /// Which.
     pub signal: Signal,
-    /// The canary's value: error rate, p99 in milliseconds, accuracy, or the share of copies that disagree.
+    /// The canary's value: error rate, p99 in milliseconds (of the part that weighs most), accuracy, or the share of copies that
+    /// disagree. Of a canary that only pairs tell of: the share of pairs in which it alone was worse (accuracy: was not).
     pub canary: f64,
     /// Stable's value; of disagreement the limit.
     pub stable: f64,
@@ -123,7 +124,8 @@ pub struct PartEvidence {
     pub part: Part,
     /// How.
     pub test: Test,
-    /// The canary's value: a rate, or milliseconds at the part's quantile (ranks: the median).
+    /// The canary's value: a rate, or milliseconds at the part's quantile (ranks: the median). Of pairs: the share in which it
+    /// alone was worse; of [`Part::Copy`] the share in which it took longer than tolerated.
     pub canary: f64,
     /// Stable's value.
     pub stable: f64,
@@ -224,7 +226,7 @@ pub enum Guard {
     Samples,
     /// Draws must fall as configured: log e-value and its bound.
     SampleRatio,
-    /// Both variants' requests must be labelled alike: log e-value and its bound.
+    /// Both variants' requests must be labelled alike, within a factor of 1.5 of the odds: log e-value and its bound.
     LabelCoverage,
     /// A stable that fails itself is nothing to compare with: its error rate and the limit.
     StableHealth,

@@ -8,17 +8,23 @@
 use super::{
     Counts, Numbers,
     bernoulli::BernoulliPromote,
+    endpoint::Units,
     histogram::Histogram,
     logs::{log_mean, log_mix},
     mixture::StartMixture,
     rate::{Edge, RateRollback, TAILS_GRID},
     reference::{Distribution, Reference},
+    window::Window,
 };
 
 /// Bets of the rank test, as fractions of the largest one that is safe.
 pub const RANK_BETS: [f64; 6] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8];
 /// Where the tails begin.
 pub const TAILS: [f64; 3] = [0.9, 0.99, 0.999];
+/// The evidence's share of the rank test; the tails share the rest alike.
+pub const RANKS_WEIGHT: f64 = 0.4;
+/// So many of [`TAILS`] are looked at where a unit is an endpoint during ten seconds: it hardly shows a thousandth of its requests.
+const UNIT_TAILS: usize = 2;
 const EQUAL: Edge = Edge { ratio: 1.0, margin: 0.0 };
 
 /// Requests by bucket; fractions of them, when what is expected is counted.
@@ -76,22 +82,43 @@ fn increments(
     })
 }
 
+/// The same of units with scores in [-1, 1].
+fn unit_increments(scores: &Units) -> [f64; RANK_BETS.len()] {
+    let rho = scores.counts().share();
+    RANK_BETS.map(|bet| {
+        let lambda = bet * rho.min(1.0 - rho);
+        let for_canary: f64 = scores.canary.iter().map(|s| (lambda * s / rho).ln_1p()).sum();
+        let for_stable: f64 = scores.stable.iter().map(|s| (-lambda * s / (1.0 - rho)).ln_1p()).sum();
+        for_canary + for_stable
+    })
+}
+
 /// Evidence against "the canary is at most `shift` buckets slower".
 #[derive(Clone, PartialEq, Debug)]
 pub struct LatencyRollback {
     shift: i32,
     ranks: StartMixture,
-    tails: [RateRollback; TAILS.len()],
+    tails: Vec<(f64, RateRollback)>,
 }
 
 impl LatencyRollback {
     /// A test that has seen nothing.
     #[must_use]
     pub fn new(shift: i32, horizon: u32) -> Self {
+        Self::of(shift, horizon, TAILS.len())
+    }
+
+    /// A test of [windows](Self::update_window) that has seen nothing.
+    #[must_use]
+    pub fn of_windows(shift: i32, horizon: u32) -> Self {
+        Self::of(shift, horizon, UNIT_TAILS)
+    }
+
+    fn of(shift: i32, horizon: u32, tails: usize) -> Self {
         Self {
             shift,
             ranks: StartMixture::new(RANK_BETS.len(), horizon),
-            tails: TAILS.map(|_| RateRollback::new(EQUAL, &TAILS_GRID, horizon)),
+            tails: TAILS.iter().take(tails).map(|q| (*q, RateRollback::new(EQUAL, &TAILS_GRID, horizon))).collect(),
         }
     }
 
@@ -106,24 +133,45 @@ impl LatencyRollback {
             return;
         }
         self.ranks.update(increments(canary, stable, self.shift, reference));
-        for (test, q) in self.tails.iter_mut().zip(TAILS) {
-            test.update(&above(canary, stable, reference.quantile(q), self.shift));
+        for (q, test) in &mut self.tails {
+            test.update(&above(canary, stable, reference.quantile(*q), self.shift));
         }
     }
 
-    /// Natural log of the e-value: 0.4 on the ranks, 0.2 on each tail.
+    /// Takes a window of endpoints, against what stable's latency was before it.
+    pub fn update_window(&mut self, window: &Window<'_>, reference: &Distribution) {
+        self.ranks.update(unit_increments(&window.scores(self.shift, reference)));
+        for (q, test) in &mut self.tails {
+            test.update_units(&window.beyond(reference.quantile(*q), self.shift, 1.0 - *q), EQUAL);
+        }
+    }
+
+    /// Natural log of the e-value: 0.4 on the ranks, the rest on the tails alike.
     #[must_use]
     pub fn log_e(&self) -> f64 {
-        let ranks = (0.4, log_mean(&self.ranks.log_e()));
-        let tails = self.tails.iter().map(|test| (0.2, test.log_e()));
+        let ranks = (RANKS_WEIGHT, self.log_e_ranks());
+        let tails = self.log_e_tails().map(|(_, weight, log_e)| (weight, log_e));
         log_mix(&std::iter::once(ranks).chain(tails).collect::<Vec<_>>())
+    }
+
+    /// Natural log of the rank test's e-value.
+    #[must_use]
+    pub fn log_e_ranks(&self) -> f64 {
+        log_mean(&self.ranks.log_e())
+    }
+
+    /// `(quantile, weight, natural log of the e-value)` of each tail.
+    #[allow(clippy::cast_precision_loss, reason = "two or three")]
+    pub fn log_e_tails(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
+        let weight = (1.0 - RANKS_WEIGHT) / self.tails.len() as f64;
+        self.tails.iter().map(move |(q, test)| (*q, weight, test.log_e()))
     }
 }
 
 impl Numbers for LatencyRollback {
     fn numbers(&mut self, visit: &mut dyn FnMut(&mut f64)) {
         self.ranks.numbers(visit);
-        self.tails.iter_mut().for_each(|test| test.numbers(visit));
+        self.tails.iter_mut().for_each(|(_, test)| test.numbers(visit));
     }
 }
 
@@ -170,6 +218,13 @@ impl LatencyPromote {
     #[must_use]
     pub fn shift(&self) -> i32 {
         self.shift
+    }
+
+    /// Takes a window of endpoints, against what stable's latency was before it.
+    pub fn update_window(&mut self, window: &Window<'_>, reference: &Reference, distribution: &Distribution) {
+        let bucket = distribution.quantile(self.q);
+        let units = window.beyond(bucket, self.shift, reference.share_above(bucket));
+        self.test.update(&units.counts(), Some(window.hoped(bucket, self.shift, reference)));
     }
 
     /// Natural log of the e-value.

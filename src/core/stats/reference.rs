@@ -46,6 +46,12 @@ impl Reference {
         self.weight >= WEIGHT_MIN
     }
 
+    /// How many requests it stands for.
+    #[must_use]
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
     /// Share of the reference above `bucket`, half a request better than nothing.
     #[must_use]
     pub fn share_above(&self, bucket: i32) -> f64 {

@@ -1,0 +1,144 @@
+//! What keeps a verdict from resting on sand.
+
+use crate::core::{
+    judge::{Guard, GuardEvidence, GuardState, LabelBlock, Mode, Pairs, Policy, RequestBlock},
+    stats::{Numbers, coverage::Coverage, sample_ratio::SampleRatio},
+};
+
+/// Chance of holding a release for a split, or for labels, that are right.
+const ALPHA: f64 = 0.001;
+/// A stable variant that fails more often than this is nothing to compare with.
+const STABLE_ERRORS_MAX: f64 = 0.5;
+/// What is kept of the past per block when stable's health is looked at: it is about now, not about the whole release.
+const HEALTH_DECAY: f64 = 0.95;
+/// Stable's health is not told from less than this much.
+const HEALTH_MIN: f64 = 20.0;
+
+/// A share is not learnt from fewer draws.
+const DRAWN_MIN: f64 = 500.0;
+
+/// What the guards have seen.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Guards {
+    split: SampleRatio,
+    coverage: Coverage,
+    /// Draws so far: `[canary, stable]`.
+    drawn: [f64; 2],
+    /// Stable's requests and errors of late.
+    health: [f64; 2],
+    /// Whether the canary has warmed up. 0 or 1.
+    warm: f64,
+}
+
+/// What the guards of a trial are asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) mode: Mode,
+    /// Canary requests; and what a verdict rests on: those, or pairs while there is none.
+    pub(super) canary: f64,
+    pub(super) samples: f64,
+    pub(super) canary_labels: f64,
+}
+
+impl Guards {
+    /// Takes finished requests. `before`: the canary's, before this block. Whether the canary is warm.
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub(super) fn take_requests(&mut self, block: &RequestBlock, policy: &Policy, before: f64) -> bool {
+        let draws = [block.canary.assigned, block.stable.assigned];
+        for (sum, n) in self.drawn.iter_mut().zip(draws) {
+            *sum += n as f64;
+        }
+        let [canary, stable] = self.drawn;
+        if let Some(share) = block.share {
+            self.split.update(block.canary.assigned, block.stable.assigned, share);
+            self.coverage.served(share);
+        } else if canary + stable >= DRAWN_MIN {
+            // Where nobody says what the share is, what it was must do.
+            self.coverage.served(canary / (canary + stable));
+        }
+        let [n, errors] = &mut self.health;
+        *n = *n * HEALTH_DECAY + block.stable.completed as f64;
+        *errors = *errors * HEALTH_DECAY + block.stable.errors as f64;
+        let warm = !block.warming_up && before >= policy.warmup_requests as f64;
+        self.warm = f64::from(u8::from(warm));
+        warm
+    }
+
+    pub(super) fn is_warm(&self) -> bool {
+        self.warm > 0.5
+    }
+
+    /// Takes labels. Those of pairs are about requests that stable served.
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub(super) fn take_labels(&mut self, labels: &LabelBlock, pairs: Option<&Pairs>) {
+        let paired = pairs.map_or(0, |pairs| pairs.n);
+        self.coverage.update(labels.canary as f64, (labels.stable + paired) as f64);
+    }
+
+    pub(super) fn log_e_split(&self) -> f64 {
+        self.split.log_e()
+    }
+
+    /// Whether draws fall otherwise than configured. With users that is no news: one who asks much is drawn once.
+    pub(super) fn split_holds(&self, mode: Mode) -> bool {
+        mode != Mode::Users && self.split.log_e() >= -ALPHA.ln()
+    }
+
+    pub(super) fn coverage_holds(&self) -> bool {
+        self.coverage.log_e() >= -ALPHA.ln()
+    }
+
+    /// Stable's error rate of late.
+    fn stable_errors(&self) -> f64 {
+        let [n, errors] = self.health;
+        if n >= HEALTH_MIN { errors / n } else { 0.0 }
+    }
+
+    pub(super) fn stable_is_unhealthy(&self) -> bool {
+        self.stable_errors() > STABLE_ERRORS_MAX
+    }
+
+    /// All of them, in their order.
+    #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub(super) fn told(&self, facts: &Facts<'_>) -> Vec<GuardEvidence> {
+        let holds = |it: bool| if it { GuardState::Holds } else { GuardState::Good };
+        let warns = |it: bool| if it { GuardState::Warns } else { GuardState::Good };
+        let policy = facts.policy;
+        let (split, coverage) = (self.split.log_e(), self.coverage.log_e());
+        let split_state =
+            if facts.mode == Mode::Users { warns(split >= -ALPHA.ln()) } else { holds(split >= -ALPHA.ln()) };
+        let labels = policy.accuracy.is_some();
+        let unlabelled = labels && facts.canary_labels < 1.0;
+        let delay_ms = policy.accuracy.map_or(0, |accuracy| accuracy.label_delay_ms) as f64;
+        let all = [
+            (
+                Guard::WarmUp,
+                warns(policy.latency.is_some() && !self.is_warm()),
+                facts.canary,
+                policy.warmup_requests as f64,
+            ),
+            (
+                Guard::Samples,
+                holds(facts.samples < policy.requests_min as f64),
+                facts.samples,
+                policy.requests_min as f64,
+            ),
+            (Guard::SampleRatio, split_state, split, -ALPHA.ln()),
+            (Guard::LabelCoverage, holds(labels && self.coverage_holds()), coverage, -ALPHA.ln()),
+            (Guard::StableHealth, holds(self.stable_is_unhealthy()), self.stable_errors(), STABLE_ERRORS_MAX),
+            (Guard::LabelsMissing, holds(unlabelled), facts.canary_labels, 1.0),
+            (Guard::LabelDelay, warns(unlabelled && delay_ms > 0.0), delay_ms, delay_ms),
+        ];
+        all.into_iter().map(|(guard, state, value, limit)| GuardEvidence { guard, state, value, limit }).collect()
+    }
+}
+
+impl Numbers for Guards {
+    fn numbers(&mut self, visit: &mut dyn FnMut(&mut f64)) {
+        self.split.numbers(visit);
+        self.coverage.numbers(visit);
+        self.drawn.iter_mut().chain(&mut self.health).for_each(&mut *visit);
+        visit(&mut self.warm);
+    }
+}
