@@ -1,11 +1,12 @@
 //! From a backend's answer to the caller's: what it tells about the variant, and what we add to it.
 
 use super::{
-    body::{self, Clock, Reading, ResponseBody, Streaming},
+    body::{Clock, Reading, ResponseBody, Streaming},
     endpoints::InUse,
     error::Error,
     events::{self, Scanner},
     flow::Flow,
+    headers::GRPC_STATUS,
     observe::Observation,
     predict,
     serve::Exchange,
@@ -37,7 +38,7 @@ pub(super) use super::predict::Told;
 const VARIANT: HeaderName = HeaderName::from_static("x-coalmine-variant");
 const TICKET: HeaderName = HeaderName::from_static("x-coalmine-ticket");
 /// Largest answer that is read whole before it goes on, so that its ticket can carry the prediction.
-const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
+pub(super) const SMALL_ANSWER_BYTES: u64 = 16 * 1024;
 
 /// An answer that is ready to go on.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub(super) enum Body {
 /// The rest of an answer that streams.
 #[derive(Debug)]
 pub(super) struct Rest {
+    /// What was read of it already.
+    pub(super) ahead: Option<Bytes>,
     pub(super) incoming: Incoming,
     pub(super) sender: Sender<RequestBody>,
 }
@@ -73,8 +76,8 @@ impl Ready {
         if self.head.status.is_server_error() {
             return Outcome::BackendStatus;
         }
-        if self.status.is_some() {
-            return body::grpc_outcome(self.status);
+        if self.status.is_some_and(grpc::is_backend_fault) {
+            return Outcome::BackendStatus;
         }
         let empty = matches!(&self.body, Body::Whole(bytes, _) if bytes.is_empty());
         match self.told {
@@ -83,10 +86,24 @@ impl Ready {
         }
     }
 
+    /// All of a call's answer is there.
+    pub(super) fn whole_call(&mut self, bytes: Bytes, trailers: Option<HeaderMap>) {
+        let (status, told) = call(&bytes, trailers.as_ref());
+        (self.status, self.told) = (Some(status), told);
+        self.body = Body::Whole(bytes, trailers.map(Box::new));
+    }
+
     /// Its status, in the words of HTTP.
     pub(super) fn status(&self) -> StatusCode {
         self.status.map_or(self.head.status, grpc::http_equivalent)
     }
+}
+
+/// How a call ended, and what its answer told. One that does not say how it ended is read as clients read it.
+pub(super) fn call(bytes: &[u8], trailers: Option<&HeaderMap>) -> (grpc::Status, Told) {
+    let said = trailers.and_then(|trailers| trailers.get(GRPC_STATUS));
+    let status = said.map_or(grpc::Status::Unknown, |value| grpc::Status::of(value.as_bytes()));
+    (status, if status == grpc::Status::Ok { predict::in_message(bytes) } else { Told::Nothing })
 }
 
 /// An answer of our own.
@@ -115,8 +132,7 @@ impl Exchange<'_> {
         let bytes = incoming.size_hint().exact().filter(|bytes| *bytes <= SMALL_ANSWER_BYTES)?;
         let json =
             head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        let needed = self.route.expose.ticket || !self.route.shadows.is_empty();
-        let wanted = json && needed && predict::knows_where(&self.route.protocol);
+        let wanted = json && predict::is_wanted(self.route) && predict::knows_where(&self.route.protocol);
         (wanted || bytes == 0).then(|| usize::try_from(bytes).ok()).flatten()
     }
 
@@ -180,6 +196,7 @@ impl Exchange<'_> {
                     self.thread.flows.watch(flow);
                 }
                 ResponseBody::Stream(Box::new(Streaming {
+                    ahead: rest.ahead,
                     incoming: rest.incoming,
                     sender: Some(rest.sender),
                     in_use,

@@ -66,6 +66,8 @@ pub(super) enum Reading {
 /// A streaming answer and everything that must happen when it ends.
 #[derive(Debug)]
 pub(super) struct Streaming {
+    /// What was read before it began to stream.
+    pub(super) ahead: Option<Bytes>,
     pub(super) incoming: Incoming,
     /// Goes back to the pool once the answer was read to its end.
     pub(super) sender: Option<Sender<RequestBody>>,
@@ -170,7 +172,11 @@ impl Streaming {
         if let Some(flow) = &self.flow {
             flow.asked();
         }
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let polled = match self.ahead.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
+        };
+        match polled {
             Poll::Pending if self.clock.poll_late(cx) => {
                 self.fail(Outcome::BackendTimeout, "the model server fell silent")
             }
@@ -188,6 +194,15 @@ impl Streaming {
                 Poll::Ready(Some(Ok(frame)))
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ahead.is_none() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, ahead) = (self.incoming.size_hint(), self.ahead.as_ref().map_or(0, Bytes::len) as u64);
+        rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + ahead))
     }
 
     fn passed(&mut self, frame: &mut Frame<Bytes>) {
@@ -213,7 +228,7 @@ impl Streaming {
 }
 
 /// How the backend did, by the status of a gRPC call; one without a status is not a gRPC answer.
-pub(super) fn grpc_outcome(status: Option<grpc::Status>) -> Outcome {
+fn grpc_outcome(status: Option<grpc::Status>) -> Outcome {
     match status {
         None => Outcome::BackendMalformed,
         Some(status) if grpc::is_backend_fault(status) => Outcome::BackendStatus,
@@ -240,16 +255,16 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Trailed(bytes, trailers) => bytes.is_none() && trailers.is_none(),
-            Self::Stream(streaming) => streaming.incoming.is_end_stream(),
+            Self::Stream(streaming) => streaming.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) | Self::Trailed(bytes, _) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            Self::Stream(streaming) => streaming.incoming.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            // After a length that is said there is no place for trailers in HTTP/1.1.
+            Self::Trailed(..) => SizeHint::default(),
+            Self::Stream(streaming) => streaming.size_hint(),
         }
     }
 }

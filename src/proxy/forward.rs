@@ -8,7 +8,7 @@ use super::{
     upload::{RequestBody, Upload},
 };
 use crate::{
-    core::{fallback::to_another_endpoint, route::Timeouts},
+    core::{fallback::to_another_endpoint, infer::framed_bytes, route::Timeouts},
     io::pool::{Connection, Sender},
 };
 use bytes::{Bytes, BytesMut};
@@ -221,6 +221,27 @@ impl Attempt<'_> {
         if self.upload.is_some_and(|upload| upload.starving().is_some()) { Error::SLOW_BODY } else { Error::TIMEOUT }
     }
 
+    /// Reads the answer to a unary gRPC call to its end, if it has at most `bytes_max` bytes. Its length stands before its message.
+    pub(super) async fn message(&self, incoming: &mut Incoming, bytes_max: u64) -> Result<Message, Error> {
+        let mut body = Bytes::new();
+        loop {
+            if framed_bytes(&body).unwrap_or(0).max(body.len() as u64) > bytes_max {
+                return Ok(Message::Part(body));
+            }
+            let limit = (Instant::now() + self.timeouts.idle).min(self.until);
+            match timeout_at(limit, incoming.frame()).await {
+                Err(_) => return Err(Error::TIMEOUT),
+                Ok(Some(Err(_))) => return Err(Error::RESET),
+                Ok(None) => return Ok(Message::Whole(body, None)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if body.is_empty() => body = data,
+                    Ok(data) => body = [body, data].concat().into(),
+                    Err(frame) => return Ok(Message::Whole(body, frame.into_trailers().ok())),
+                },
+            }
+        }
+    }
+
     /// Reads a small answer to its end: its bytes, and the trailers that may follow them over HTTP/2.
     pub(super) async fn collect(
         &self,
@@ -244,6 +265,15 @@ impl Attempt<'_> {
             }
         }
     }
+}
+
+/// What was read of the answer to a call.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// All of it, and the trailers that say how the call ended.
+    Whole(Bytes, Option<HeaderMap>),
+    /// The beginning of one that is too large to be held, or of more than one.
+    Part(Bytes),
 }
 
 fn backend_fault(error: &hyper::Error) -> Error {

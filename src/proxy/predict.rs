@@ -1,6 +1,10 @@
 //! The prediction in an answer, where the route's protocol says it sits.
 
-use crate::core::{pointer, route::Protocol, ticket::Prediction};
+use crate::core::{
+    infer, pointer,
+    route::{Protocol, Route},
+    ticket::Prediction,
+};
 use sonic_rs::{LazyValue, PointerNode};
 
 /// What an answer told.
@@ -10,8 +14,13 @@ pub(super) enum Told {
     Prediction(Prediction),
     /// Valid as far as it was looked at; the prediction is not there.
     Nothing,
-    /// Not JSON.
+    /// Not JSON, or not the message that it should be.
     Malformed,
+}
+
+/// Whether anybody wants to know: whoever will label the answer, or a shadow's.
+pub(super) fn is_wanted(route: &Route) -> bool {
+    route.expose.ticket || !route.shadows.is_empty()
 }
 
 /// Whether answers of this protocol are worth a look.
@@ -32,6 +41,20 @@ pub(super) fn find(protocol: &Protocol, body: &[u8]) -> Told {
         Protocol::OpenAi => look(body, &OPENAI, false),
         Protocol::Raw { prediction: Some(tokens) } => look(body, tokens, false),
         Protocol::Raw { prediction: None } => Told::Nothing,
+    }
+}
+
+/// Whether answers to gRPC calls of this method tell, by this protocol.
+pub(super) fn tells(protocol: &Protocol, method: &str) -> bool {
+    *protocol == Protocol::V2 && method == infer::METHOD
+}
+
+/// Looks for the prediction in the message of such an answer.
+pub(super) fn in_message(body: &[u8]) -> Told {
+    match infer::prediction(body) {
+        Ok(Some(json)) => Told::Prediction(Prediction::of_json(&json)),
+        Ok(None) => Told::Nothing,
+        Err(_) => Told::Malformed,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::{
     admission::CallerPlace,
-    answer::{self, Ready, Told},
+    answer::{self, Ready, SMALL_ANSWER_BYTES, Told},
     body::ResponseBody,
     connections::Closing,
+    endpoints::InUse,
     error::Error,
-    forward::{Answer, Attempt, Failed, Replay},
+    forward::{Answer, Attempt, Failed, Message, Replay},
     headers::{self, Caller, GRPC_STATUS},
     observe::Observation,
     predict, shadow, strict,
@@ -24,7 +25,7 @@ use crate::{
     },
     io::meters::Refusal,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
     upgrade::{self, OnUpgrade},
@@ -66,6 +67,7 @@ impl Thread {
         let Ok(caller_place) = self.callers.enter(route, request.headers(), origin) else {
             return self.refuse(Refusal::CallerLimit, Error::CALLER_LIMIT, grpc);
         };
+        let tells = grpc && predict::is_wanted(route) && predict::tells(&route.protocol, request.uri().path());
         let (variant, pinned, user) = pick(route, request.headers(), head.pin.as_ref());
         let version = request.version();
         self.settings.headers.request(request.headers_mut(), head.known, caller, &head.host, version);
@@ -79,6 +81,7 @@ impl Thread {
             pinned,
             until: started + route.timeouts.total,
             grpc,
+            tells,
             upgrade: head.upgrade,
             caller_place: Cell::new(caller_place),
             closing,
@@ -121,6 +124,8 @@ pub(super) struct Exchange<'a> {
     pub(super) until: Instant,
     /// Whether it is a gRPC call.
     pub(super) grpc: bool,
+    /// ... whose answer tells the prediction.
+    pub(super) tells: bool,
     /// What the caller wants to change to.
     pub(super) upgrade: Option<HeaderValue>,
     /// Goes on to what outlives this: a streaming answer, a tunnel.
@@ -244,17 +249,32 @@ impl Exchange<'_> {
             upgrade: self.upgrade.as_ref(),
         };
         let Answer { response, sender, in_use } = attempt.send(request, place).await?;
-        let (head, incoming) = response.into_parts();
+        let (head, mut incoming) = response.into_parts();
         let status = self.grpc.then(|| head.headers.get(GRPC_STATUS)).flatten();
         let status = status.map(|value| grpc::Status::of(value.as_bytes()));
         let mut ready = Ready { variant, in_use, status, told: Told::Nothing, body: answer::Body::Empty, head };
+        let failed = |in_use: &InUse, error: Error| {
+            in_use.observe(error.outcome, None);
+            Failed { slot: Some(in_use.slot()), ..Failed::new(error) }
+        };
         match self.small(&ready.head, &incoming) {
-            None => ready.body = answer::Body::Stream(Box::new(answer::Rest { incoming, sender })),
+            None => {
+                let mut ahead = None;
+                if self.tells && ready.head.status == StatusCode::OK {
+                    let message = attempt.message(&mut incoming, SMALL_ANSWER_BYTES).await;
+                    match message.map_err(|error| failed(&ready.in_use, error))? {
+                        Message::Whole(whole, trailers) => {
+                            ready.whole_call(whole, trailers);
+                            return Ok(ready);
+                        }
+                        Message::Part(part) => ahead = Some(part),
+                    }
+                }
+                ready.body = answer::Body::Stream(Box::new(answer::Rest { ahead, incoming, sender }));
+            }
             Some(bytes) => {
-                let (whole, trailers) = attempt.collect(incoming, bytes).await.map_err(|error| {
-                    ready.in_use.observe(error.outcome, None);
-                    Failed { slot: Some(ready.in_use.slot()), ..Failed::new(error) }
-                })?;
+                let (whole, trailers) =
+                    attempt.collect(incoming, bytes).await.map_err(|error| failed(&ready.in_use, error))?;
                 ready.in_use.put(sender);
                 // Only answers to predictions are expected to be JSON; a page or a metric under the same prefix may be anything.
                 if ready.head.status.is_success() && post {

@@ -7,8 +7,8 @@ use super::{
     answer::{self, Ready},
     error::Error,
     events,
-    forward::{Attempt, Replay},
-    headers::GRPC_STATUS,
+    forward::{Attempt, Message, Replay},
+    headers::{self, GRPC_STATUS},
     predict::{self, Told},
     serve::Exchange,
     thread::{Counted, Thread, World},
@@ -214,14 +214,31 @@ impl Copy {
             upgrade: None,
         };
         let post = *request.method() == Method::POST;
+        let tells = headers::is_grpc(request.headers()) && predict::tells(&route.protocol, request.uri().path());
         let answer = attempt.send(request, place).await.map_err(|failed| failed.error)?;
-        let (head, incoming) = answer.response.into_parts();
+        let (head, mut incoming) = answer.response.into_parts();
         let call_failed = head
             .headers
             .get(GRPC_STATUS)
             .is_some_and(|status| grpc::is_backend_fault(grpc::Status::of(status.as_bytes())));
         let outcome = if head.status.is_server_error() || call_failed { Outcome::BackendStatus } else { Outcome::Ok };
         let mut seen = Seen { told: Told::Nothing, head: (outcome, Some(begin.elapsed())), whole: None };
+        if tells && outcome == Outcome::Ok && head.status.is_success() {
+            // As much of it as is read of the caller's own.
+            seen.whole = match attempt.message(&mut incoming, answer::SMALL_ANSWER_BYTES).await {
+                Ok(Message::Part(_)) => None,
+                Ok(Message::Whole(bytes, trailers)) => {
+                    let (status, told) = answer::call(&bytes, trailers.as_ref());
+                    let malformed = told == Told::Malformed && !bytes.is_empty();
+                    let fault = grpc::is_backend_fault(status).then_some(Outcome::BackendStatus);
+                    seen.told = told;
+                    let otherwise = if malformed { Outcome::BackendMalformed } else { Outcome::Ok };
+                    Some((fault.unwrap_or(otherwise), begin.elapsed()))
+                }
+                Err(error) => Some((error.outcome, begin.elapsed())),
+            };
+            return Ok(seen);
+        }
         let bytes = incoming.size_hint().exact().filter(|bytes| *bytes <= ANSWER_BYTES_MAX);
         let Some(bytes) = bytes.filter(|_| outcome == Outcome::Ok) else {
             // A stream, or too large to be looked at: its end is not waited for.

@@ -96,6 +96,15 @@ def saved(channel):
         echo(channel)
 
 
+def inferred(channel):
+    """Answers that are read for their prediction arrive whole, the small ones and those that are too large for it."""
+    infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", lambda x: x, lambda x: x)
+    for number in range(20):
+        sent = b"xx" * 10 ** (number % 6)
+        reply, call = infer.with_call(sent, timeout=LIMIT)
+        assert reply == sent and dict(call.initial_metadata())["x-begin"] == "1", (len(reply), call.initial_metadata())
+
+
 def mlserver(channel):
     """The real model server's own service."""
     from mlserver.grpc import dataplane_pb2 as messages
@@ -113,6 +122,23 @@ def mlserver(channel):
     request.model_name = "nobody"
     error = error_of(lambda: stub.ModelInfer(request, timeout=LIMIT))
     assert error.code() == grpc.StatusCode.NOT_FOUND and "nobody" in error.details(), error
+
+
+def labels(channel):
+    """Digits that were held out of the training: prints what each is, what the model says, and the ticket of the answer."""
+    from mlserver.grpc import dataplane_pb2 as messages
+    from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
+
+    stub = GRPCInferenceServiceStub(channel)
+    with open("target/real/mlserver/models/held-out.csv") as rows:
+        for row in [next(rows) for _ in range(100)]:
+            *pixels, digit = map(float, row.split(","))
+            contents = messages.InferTensorContents(fp64_contents=[pixel / 16 for pixel in pixels])
+            tensor = messages.ModelInferRequest.InferInputTensor(name="x", datatype="FP64", shape=[1, 64], contents=contents)
+            request = messages.ModelInferRequest(model_name="digits", inputs=[tensor])
+            reply, call = stub.ModelInfer.with_call(request, timeout=LIMIT)
+            said = reply.outputs[0].contents.int64_contents[0]
+            print("label", int(digit), said, dict(call.initial_metadata())["x-coalmine-ticket"])
 
 
 def mlstream(channel):

@@ -1,6 +1,7 @@
 """A gRPC server on a free port, which is printed: every kind of call over plain bytes. usage: grpc_server.py [down]
 
-What each does is its name; a line is printed for every call that was cancelled. `down`: Echo fails before its first byte.
+What each does is its name; a line is printed for every call that was cancelled. `down`: Echo fails before its first byte, and
+ModelInfer after its head.
 """
 
 import sys
@@ -25,6 +26,14 @@ def echo(request, context):
 
 def fail(request, context):
     context.abort(getattr(grpc.StatusCode, request.decode()), "as you say: ä%")
+
+
+def infer(request, context):
+    """Its head is out before it is known how the call ends."""
+    context.send_initial_metadata([("x-begin", "1")])
+    if "down" in sys.argv:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+    return request
 
 
 def late(request, context):
@@ -67,6 +76,8 @@ handlers = {
 }
 server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
 server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Test", handlers)])
+infer_only = {"ModelInfer": unary(infer)}
+server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("inference.GRPCInferenceService", infer_only)])
 print("port", server.add_insecure_port("127.0.0.1:0"), flush=True)
 server.start()
 # Until whoever started us ends.
