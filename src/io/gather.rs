@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const READ_BYTES: usize = 64 * 1024;
 /// Bytes that may be gathered; from there on a write waits for the socket.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
-/// What a gathering begins with.
+/// What a gathering begins with, at least.
 const GATHER_BYTES: usize = 4 * 1024;
 
 thread_local! {
@@ -39,6 +39,8 @@ struct Inner<S> {
     /// Written by the connection and not sent yet, from `sent` on.
     out: RefCell<Vec<u8>>,
     sent: Cell<usize>,
+    /// How much the last gathering came to: room for as much is made at once, as moving it while it grows costs more.
+    usual: Cell<usize>,
     /// Read from the socket and not taken by the connection yet, from `taken` on.
     ahead: RefCell<Vec<u8>>,
     taken: Cell<usize>,
@@ -60,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
             stream: RefCell::new(stream),
             out: RefCell::default(),
             sent: Cell::new(0),
+            usual: Cell::new(GATHER_BYTES),
             ahead: RefCell::default(),
             taken: Cell::new(0),
             gathering: Cell::new(false),
@@ -82,7 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
             }
             self.0.sent.set(self.0.sent.get() + n);
         }
+        if out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         self.0.sent.set(0);
+        self.0.usual.set(out.len().clamp(GATHER_BYTES, GATHER_BYTES_MAX));
         // An idle connection keeps no buffer.
         *out = Vec::new();
         Poll::Ready(Ok(()))
@@ -98,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     fn gather(&self, slices: &[io::IoSlice<'_>]) -> usize {
         let mut out = self.0.out.borrow_mut();
         if out.capacity() == 0 {
-            out.reserve(GATHER_BYTES);
+            out.reserve(self.0.usual.get());
         }
         let before = out.len();
         for slice in slices {

@@ -154,12 +154,12 @@ where
             return Some(Connection { sender, reused: true });
         }
         let mut idle = self.idle.borrow_mut();
-        let now = Instant::now();
-        idle.retain(|idle| now.duration_since(idle.since) < self.idle_for && !idle.sender.is_closed());
+        while idle.pop_if(|newest| newest.sender.is_closed()).is_some() {}
         // A connection whose task has not noticed the end of the last answer yet is not ready; it stays for the next request.
         let newest = idle.iter().rposition(|idle| idle.sender.is_ready())?;
-        let sender = Sender::Http1(idle.remove(newest).sender);
-        Some(Connection { sender, reused: true })
+        // Those below it are older, or busy; looking through them is left to the sweep.
+        let Idle { sender, since } = idle.remove(newest);
+        (since.elapsed() < self.idle_for).then_some(Connection { sender: Sender::Http1(sender), reused: true })
     }
 
     /// The first one with room: those behind it empty out once they are not needed.
@@ -208,6 +208,9 @@ where
     pub fn put(&self, sender: Sender<B>) {
         let Sender::Http1(sender) = sender else { return };
         let mut idle = self.idle.borrow_mut();
+        if idle.len() == IDLE_MAX {
+            idle.retain(|idle| !idle.sender.is_closed());
+        }
         if !sender.is_closed() && idle.len() < IDLE_MAX {
             idle.push(Idle { sender, since: Instant::now() });
         }

@@ -46,8 +46,9 @@ const HALF_A_HEAD: Duration = Duration::from_secs(1);
 /// A connection that ends in the middle of what its caller sends is read on for so long, and so much.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes that a connection reads ahead of what is passed on.
-const READ_BYTES_MAX: usize = HEAD_BYTES_MAX;
+/// Bytes that a connection reads at a time, and ahead of what is passed on. Half as many cost a large upload twice the system calls;
+/// more of them would be more memory for each upload whose backend does not read.
+const READ_BYTES_MAX: usize = 128 * 1024;
 /// Requests on one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 256;
 /// What one request body over HTTP/2 may have on its way to us, and all of a connection together.
@@ -219,7 +220,9 @@ impl Connection {
             Box::pin(async move {
                 let (thread, caller, closing) = &*shared;
                 let response = thread.serve(request, caller, closing).await;
-                if let (ResponseBody::Whole(Some(_)), Some(flow)) = (response.body(), Flow::current()) {
+                if let (ResponseBody::Whole(Some(_)) | ResponseBody::Trailed(..), Some(flow)) =
+                    (response.body(), Flow::current())
+                {
                     // It leaves in one piece, if its caller lets it.
                     flow.handed(Instant::now());
                     thread.flows.watch(&flow);

@@ -5,7 +5,9 @@ use bytes::{Buf, Bytes};
 use std::{
     cell::{Cell, RefCell},
     future::Future,
+    pin::Pin,
     rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
 };
 use tokio::{
     sync::Notify,
@@ -22,7 +24,9 @@ task_local! {
 pub(super) struct Flow {
     /// Since when a piece has been waiting to be taken.
     handed: Cell<Option<Instant>>,
-    cut: Notify,
+    cut: Cell<bool>,
+    /// Wakes the stream's task.
+    waker: RefCell<Option<Waker>>,
     /// The stream's task is over; what is left of its answer can only be cut with its connection.
     over: Cell<bool>,
     connection: Rc<Notify>,
@@ -62,7 +66,13 @@ impl Buf for Piece {
 impl Flow {
     /// The flow of a stream on a connection that ends when it is told so.
     pub(super) fn new(connection: Rc<Notify>) -> Rc<Self> {
-        Rc::new(Self { handed: Cell::default(), cut: Notify::new(), over: Cell::default(), connection })
+        Rc::new(Self {
+            handed: Cell::default(),
+            cut: Cell::default(),
+            waker: RefCell::default(),
+            over: Cell::default(),
+            connection,
+        })
     }
 
     /// The flow of the stream that is being worked on; HTTP/1.1 has none, its socket tells.
@@ -70,14 +80,24 @@ impl Flow {
         FLOW.try_with(Rc::clone).ok()
     }
 
-    /// Runs the task of a stream, to its end or until its caller has been waited for too long.
-    pub(super) async fn run(self: Rc<Self>, stream: impl Future) {
-        tokio::select! {
-            biased;
-            _ = FLOW.scope(self.clone(), stream) => {}
-            () = self.cut.notified() => {}
+    /// Polls the task of a stream; it is over at its end, or when its caller has been waited for too long.
+    pub(super) fn poll<F: Future + Unpin>(self: &Rc<Self>, stream: &mut F, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.cut.get() && FLOW.sync_scope(self.clone(), || Pin::new(stream).poll(cx)).is_pending() {
+            let mut waker = self.waker.borrow_mut();
+            if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
         }
         self.over.set(true);
+        Poll::Ready(())
+    }
+
+    fn cut(&self) {
+        self.cut.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 
     /// A piece went on to the caller.
@@ -110,7 +130,7 @@ impl Flows {
                 if flow.over.get() {
                     flow.connection.notify_one()
                 } else {
-                    flow.cut.notify_one()
+                    flow.cut()
                 }
                 cut += 1;
             }

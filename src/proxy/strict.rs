@@ -62,6 +62,8 @@ struct Seen<'a> {
     encodings: usize,
     hop_by_hop: bool,
     upgrade: bool,
+    /// Alone in every gRPC call, so that it is taken away alone.
+    te: bool,
     takes_trailers: bool,
     trailer: bool,
     pin: Option<&'a HeaderValue>,
@@ -79,9 +81,7 @@ impl<'a> Seen<'a> {
                 "content-type" => seen.grpc = grpc::is_grpc(value.as_bytes()),
                 "trailer" => seen.trailer = true,
                 "transfer-encoding" => (seen.encodings, seen.hop_by_hop) = (seen.encodings + 1, true),
-                "te" => {
-                    (seen.takes_trailers, seen.hop_by_hop) = (value.as_bytes().eq_ignore_ascii_case(b"trailers"), true);
-                }
+                "te" => (seen.te, seen.takes_trailers) = (true, value.as_bytes().eq_ignore_ascii_case(b"trailers")),
                 "upgrade" => (seen.upgrade, seen.hop_by_hop) = (true, true),
                 "connection"
                 | "keep-alive"
@@ -120,7 +120,7 @@ pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'stati
         grpc: seen.grpc,
         known: seen.known,
     };
-    let Seen { hosts, hop_by_hop, takes_trailers, trailer, .. } = seen;
+    let Seen { hosts, hop_by_hop, te, takes_trailers, trailer, .. } = seen;
     let alone = request.body().is_end_stream();
     let targeted = request.uri().authority().is_some();
     origin_form(request)?;
@@ -133,6 +133,8 @@ pub(super) fn request<B: Body>(request: &mut Request<B>) -> Result<Head, &'stati
     }
     if hop_by_hop || trailer {
         take_away(headers);
+    } else if te {
+        headers.remove(header::TE);
     }
     if alone && trailer {
         headers.remove(header::TRAILER);
@@ -233,7 +235,7 @@ fn origin_form<B>(request: &mut Request<B>) -> Result<(), &'static str> {
 /// Removes what concerns this connection only, and whatever `Connection` names.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let seen = Seen::of(headers);
-    if seen.hop_by_hop || seen.trailer {
+    if seen.hop_by_hop || seen.trailer || seen.te {
         take_away(headers);
     }
 }
@@ -266,11 +268,17 @@ fn names_fields(value: &HeaderValue) -> bool {
     value.as_bytes().split(|byte| *byte == b',').all(|name| HeaderName::from_bytes(name.trim_ascii()).is_ok())
 }
 
+/// Fields that say where a message ends or how it is to be read.
+const FRAMING: [HeaderName; 5] =
+    [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRAILER];
+
 /// Whether a trailer field may be passed on: none that frames or routes a message.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    let framing = [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRAILER];
-    for name in [header::HOST].into_iter().chain(framing) {
-        trailers.remove(name);
+    // There are few trailers, and none of these among them.
+    if trailers.keys().any(|name| FRAMING.contains(name)) {
+        for name in &FRAMING {
+            trailers.remove(name);
+        }
     }
 }

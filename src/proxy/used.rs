@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use std::{
     cell::Cell,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -143,12 +143,13 @@ impl Body for Held {
 #[derive(Clone)]
 pub(super) struct Streams(pub(super) Rc<Used>);
 
-impl<F: Future + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
+impl<F: Future + Unpin + 'static> Executor<F> for Streams {
+    fn execute(&self, mut stream: F) {
         let (one, flow) = (self.0.one(), Flow::new(self.0.stuck.clone()));
-        spawn_local(async move {
-            flow.run(stream).await;
-            drop(one);
-        });
+        // Not an async block: that would hold the stream twice, as what it captured and as what it polls.
+        spawn_local(poll_fn(move |cx| {
+            let _held = &one;
+            flow.poll(&mut stream, cx)
+        }));
     }
 }

@@ -123,6 +123,8 @@ impl Parts {
         let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols = ALPN.map(Vec::from).to_vec();
         config.ticketer = self.tickets.clone();
+        // Callers that come back with several connections may use it for each; every one costs its sealing, for each handshake.
+        config.send_tls13_tickets = 1;
         // The other way to resume is a table behind a lock that all threads share: tickets need neither.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
