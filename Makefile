@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers instructions fuzz streams simulate fmt
+.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers profile instructions fuzz streams simulate fmt
 # Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
 BENCH_SECONDS ?= 4
 BENCH_ROUNDS ?= 5
@@ -52,6 +52,11 @@ bench-peers: ## beside nginx, HAProxy, Envoy and Pingora; writes benches/RESULTS
 	benches/peers/setup.sh all
 	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers -- all 1 1 $(WORK)
 	PATH="$$PATH:/usr/sbin" $(CARGO) bench --locked --bench peers -- all $(BENCH_SECONDS) $(BENCH_ROUNDS) $(or $(WORK),write)
+
+profile: ## where the time of one kind of work goes, by callgrind and perf: WORK=h2, or WORK='h2 nginx' for a peer
+	benches/peers/setup.sh profile
+	PATH="$$PATH:/usr/sbin" CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
+		$(CARGO) bench --locked --bench peers -- profile $(BENCH_SECONDS) $(or $(WORK),small)
 
 instructions: ## user instructions per small request by callgrind, against a budget
 	command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; }

@@ -3,6 +3,7 @@
 //! - `cargo bench --bench peers -- SECONDS ROUNDS`: CPU per small request beside nginx (`make bench`).
 //! - `cargo bench --bench peers -- all SECONDS ROUNDS [WORK...]`: every peer, every kind of work or those named; the table, and with
 //!   `write` among the words also `benches/RESULTS.md` (`make bench-peers`).
+//! - `cargo bench --bench peers -- profile WORK [PEER] SECONDS`: where the time of one kind of work goes (`make profile WORK=h2`).
 //!
 //! On-CPU time is the process's own, in nanoseconds, from `/proc/PID/task/*/schedstat`, and every figure is paired with the one of
 //! the same round. The canary's share is checked in every run, by the backends' own counts: it proves that the right server answered.
@@ -21,6 +22,8 @@ mod envoy;
 mod grpc;
 #[path = "peers/process.rs"]
 mod process;
+#[path = "peers/profile.rs"]
+mod profile;
 #[path = "peers/proxies.rs"]
 mod proxies;
 #[path = "peers/report.rs"]
@@ -55,6 +58,7 @@ fn main() -> Done<()> {
         Some("latency") => callers::latency(port()?, number(1, 4)),
         Some("streams") => callers::streams(port()?, number(1, 4)),
         Some("idle") => callers::idle(port()?, number(1, 10_000)),
+        Some("profile") => profile(&words, number(0, 4)),
         Some("all") => compare(&Plan {
             seconds: number(0, 4),
             rounds: number(1, 5),
@@ -87,12 +91,27 @@ fn named(words: &[String]) -> Done<Vec<Work>> {
     Ok(if works.is_empty() { Work::ALL.to_vec() } else { works })
 }
 
-fn compare(plan: &Plan) -> Done<()> {
+/// The first kind of work among the words, by the peer that is named, or by Coalmine.
+fn profile(words: &[String], seconds: u64) -> Done<()> {
+    let peer = |word: &String| Kind::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(word));
+    let kind = words.iter().find_map(peer).unwrap_or(Kind::Coalmine);
+    let rest: Vec<String> = words.iter().filter(|word| peer(word).is_none()).cloned().collect();
+    let work = *named(&rest)?.first().ok_or("no kind of work")?;
+    in_a_folder(|dir| profile::profile(dir, work, kind, seconds))
+}
+
+/// Does something with a folder of its own, which is gone afterwards.
+fn in_a_folder<T>(work: impl FnOnce(&Path) -> Done<T>) -> Done<T> {
     let dir = env::temp_dir().join(format!("coalmine-peers-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
-    let results = results(plan, &dir);
+    let done = work(&dir);
     let _ = fs::remove_dir_all(&dir);
-    let table = report::table(plan.seconds, plan.rounds, &results?);
+    done
+}
+
+fn compare(plan: &Plan) -> Done<()> {
+    let results = in_a_folder(|dir| results(plan, dir))?;
+    let table = report::table(plan.seconds, plan.rounds, &results);
     println!("\n{table}");
     if plan.write {
         fs::write("benches/RESULTS.md", report::page(&table))?;

@@ -62,7 +62,7 @@ pub(super) fn haproxy(site: &Site<'_>) -> String {
 
 /// The routes and the settings: split, sticky key, tallies, ticket and metrics, all on.
 pub(super) fn coalmine(site: &Site<'_>) -> [String; 2] {
-    let Site { dir, work, port, admin, stable, canary } = site;
+    let Site { dir, work, port, admin, stable, canary, .. } = site;
     let protocol = if *work == Work::Events { "openai" } else { "v2" };
     let scheme = if work.grpc() { "h2c" } else { "http" };
     let routes = format!(

@@ -27,6 +27,18 @@ pub(super) fn message(bytes: u8) -> Bytes {
     message.into()
 }
 
+/// A V2 `ModelInferResponse` of 200 bytes and its prefix: a model's name, an id for padding, and one output, an INT64 of 7.
+fn prediction() -> Bytes {
+    let output = b"\x2a\x12\x0a\x01p\x12\x05INT64\x1a\x01\x01\x2a\x03\x1a\x01\x07";
+    let mut message = b"\0\0\0\0\xc8\x0a\x06digits\x1a".to_vec();
+    let padding = 205 - message.len() - 2 - output.len();
+    // A length from 128 on takes two bytes.
+    message.extend([u8::try_from(padding & 0x7f).unwrap_or(0) | 0x80, 1]);
+    message.resize(message.len() + padding, b'x');
+    message.extend(output);
+    message.into()
+}
+
 pub(super) async fn serve(stream: TcpStream, variant: usize, counts: &Rc<Counts>) -> Done<()> {
     let mut builder = server::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(16 * WINDOW).max_concurrent_streams(STREAMS_MAX);
@@ -56,7 +68,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             sleep_until(next).await;
         }
     } else {
-        send(&mut body, message(200))?;
+        send(&mut body, prediction())?;
     }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));

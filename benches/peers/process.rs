@@ -50,8 +50,13 @@ impl Process {
         Ok(process)
     }
 
+    /// Its id.
+    pub(super) fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
     /// The process and its children: nginx works in one.
-    fn family(&self) -> Vec<String> {
+    pub(super) fn family(&self) -> Vec<String> {
         let pid = self.0.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned)).collect()

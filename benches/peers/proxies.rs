@@ -60,6 +60,8 @@ pub(super) struct Site<'a> {
     pub(super) admin: u16,
     pub(super) stable: u16,
     pub(super) canary: u16,
+    /// Words of a command that runs Coalmine.
+    pub(super) under: &'a [String],
 }
 
 /// Starts a proxy on its core; it listens when this returns.
@@ -95,8 +97,10 @@ pub(super) fn start(kind: Kind, site: &Site<'_>) -> Done<Process> {
         Kind::Coalmine => {
             let [routes, settings] = configs::coalmine(site);
             let (routes, settings) = (write("routes.yaml", routes)?, write("settings.yaml", settings)?);
-            command = pinned(PROXY_CORE, env!("CARGO_BIN_EXE_coalmine"));
-            command.arg("serve").arg("--routes").arg(routes).arg("--settings").arg(settings);
+            let words: Vec<&str> =
+                site.under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_coalmine")]).collect();
+            command = pinned(PROXY_CORE, words.first().copied().unwrap_or_default());
+            command.args(words.iter().skip(1)).arg("serve").arg("--routes").arg(routes).arg("--settings").arg(settings);
         }
     }
     let process = Process::start(command, site.port)?;

@@ -35,10 +35,10 @@ struct Peer {
 }
 
 /// The backends' process.
-struct Backend {
+pub(super) struct Backend {
     child: Child,
-    stable: u16,
-    canary: u16,
+    pub(super) stable: u16,
+    pub(super) canary: u16,
 }
 
 impl Drop for Backend {
@@ -50,14 +50,14 @@ impl Drop for Backend {
 
 /// What the backends have counted.
 #[derive(Clone, Copy)]
-struct Counts {
-    stable: f64,
-    canary: f64,
+pub(super) struct Counts {
+    pub(super) stable: f64,
+    pub(super) canary: f64,
     events: f64,
 }
 
 impl Backend {
-    fn start() -> Done<Self> {
+    pub(super) fn start() -> Done<Self> {
         let mut child = helper(&["backend"])?.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
@@ -66,7 +66,7 @@ impl Backend {
         Ok(Self { child, stable, canary })
     }
 
-    fn counts(&self) -> Done<Counts> {
+    pub(super) fn counts(&self) -> Done<Counts> {
         let text = proxies::get(self.stable, "/counts")?;
         let numbers = text.rsplit("\r\n\r\n").next().unwrap_or_default().split(' ');
         let numbers: Vec<f64> = numbers.map(str::parse).collect::<std::result::Result<_, _>>()?;
@@ -83,7 +83,7 @@ pub(super) fn work(dir: &Path, work: Work, kinds: &[Kind], seconds: u64, rounds:
     let backend = Backend::start()?;
     let start = |kind: &Kind| -> Done<Peer> {
         let [port, admin] = free_ports()?;
-        let site = Site { dir, work, port, admin, stable: backend.stable, canary: backend.canary };
+        let site = Site { dir, work, port, admin, stable: backend.stable, canary: backend.canary, under: &[] };
         let process = proxies::start(*kind, &site).map_err(|error| format!("{}: {error}", kind.name()))?;
         Ok(Peer { process, port })
     };
@@ -126,19 +126,11 @@ fn one(dir: &Path, work: Work, peer: &Peer, backend: &Backend, seconds: u64) -> 
     if work.grpc() {
         grpc::check(peer.port, if work == Work::Grpc { grpc::CALL } else { grpc::STREAM })?;
     }
+    if work == Work::Idle {
+        return idle(peer);
+    }
     let before = (peer.process.cpu_us()?, backend.counts()?);
-    let own = match work {
-        Work::Small => wrk(dir, &format!("http://127.0.0.1:{}{PATH}", peer.port), 32, 0, seconds),
-        Work::Tls => wrk(dir, &format!("https://127.0.0.1:{}{PATH}", peer.port), 32, 0, seconds),
-        Work::Mib => wrk(dir, &format!("http://127.0.0.1:{}{PATH}", peer.port), 8, 1 << 20, seconds),
-        Work::Events => numbers(&output(helper(&["streams", &peer.port.to_string(), &seconds.to_string()])?)?),
-        Work::Latency => latency(peer.port, seconds).map(Vec::from),
-        Work::Idle => return idle(peer),
-        Work::Handshake => handshakes(dir, peer.port, seconds),
-        Work::H2 => h2load(dir, peer.port, PATH, &["-c8", "-m32"], seconds),
-        Work::Grpc => h2load(dir, peer.port, grpc::CALL, &["-c8", "-m32"], seconds),
-        Work::GrpcStream => h2load(dir, peer.port, grpc::STREAM, &["-c8", "-m12"], seconds),
-    }?;
+    let own = load(dir, work, peer.port, seconds, HANDSHAKES)?;
     let after = (peer.process.cpu_us()?, backend.counts()?);
     let [stable, canary] = [after.1.stable - before.1.stable, after.1.canary - before.1.canary];
     let (asked, events) = (stable + canary, after.1.events - before.1.events);
@@ -155,6 +147,22 @@ fn one(dir: &Path, work: Work, peer: &Peer, backend: &Backend, seconds: u64) -> 
         Work::GrpcStream => vec![cpu / events],
         _ => vec![cpu / asked],
     })
+}
+
+/// Callers do this work for so long, with so many new connections a second where it is about those: what the callers themselves saw.
+pub(super) fn load(dir: &Path, work: Work, port: u16, seconds: u64, handshakes: u64) -> Done<Vec<f64>> {
+    match work {
+        Work::Small => wrk(dir, &format!("http://127.0.0.1:{port}{PATH}"), 32, 0, seconds),
+        Work::Tls => wrk(dir, &format!("https://127.0.0.1:{port}{PATH}"), 32, 0, seconds),
+        Work::Mib => wrk(dir, &format!("http://127.0.0.1:{port}{PATH}"), 8, 1 << 20, seconds),
+        Work::Events => numbers(&output(helper(&["streams", &port.to_string(), &seconds.to_string()])?)?),
+        Work::Latency => latency(port, seconds).map(Vec::from),
+        Work::Idle => Err("what does nothing makes no load".into()),
+        Work::Handshake => shake(dir, port, handshakes * seconds, handshakes),
+        Work::H2 => h2load(dir, port, PATH, &["-c8", "-m32"], seconds),
+        Work::Grpc => h2load(dir, port, grpc::CALL, &["-c8", "-m32"], seconds),
+        Work::GrpcStream => h2load(dir, port, grpc::STREAM, &["-c8", "-m12"], seconds),
+    }
 }
 
 fn numbers(text: &str) -> Done<Vec<f64>> {
@@ -214,12 +222,12 @@ fn h2load(dir: &Path, port: u16, path: &str, shape: &[&str], seconds: u64) -> Do
     all_good(command)
 }
 
-fn handshakes(dir: &Path, port: u16, seconds: u64) -> Done<Vec<f64>> {
+fn shake(dir: &Path, port: u16, count: u64, a_second: u64) -> Done<Vec<f64>> {
     let body = dir.join("message");
     fs::write(&body, "{}")?;
-    let count = format!("{}", HANDSHAKES * seconds);
+    let count = count.to_string();
     let mut command = pinned(LOAD_CORE, "h2load");
-    command.args(["--h1", "-t1", "-c", &count, "-n", &count, "-r", &HANDSHAKES.to_string(), "-d"]).arg(body);
+    command.args(["--h1", "-t1", "-c", &count, "-n", &count, "-r", &a_second.to_string(), "-d"]).arg(body);
     command.arg(format!("https://127.0.0.1:{port}{PATH}"));
     all_good(command)
 }

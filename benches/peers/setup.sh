@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the benches need besides Rust: `setup.sh` for `make bench` (nginx, wrk), `setup.sh all` for every peer.
+# What the benches need besides Rust: `setup.sh` for `make bench` (nginx, wrk), `setup.sh all` for every peer,
+# `setup.sh profile` for `make profile`.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:$HOME/.cargo/bin
@@ -8,6 +9,12 @@ need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 need nginx nginx-light
 need wrk wrk
 need taskset util-linux
+if [ "${1:-}" = profile ]; then
+    need valgrind valgrind
+    need perf linux-perf
+    need h2load nghttp2-client
+    need openssl openssl
+fi
 if [ "${1:-}" = all ]; then
     need haproxy haproxy
     need h2load nghttp2-client
