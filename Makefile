@@ -26,6 +26,7 @@ lint-chart: ## the chart, by helm lint
 
 real: ## installs the real parts that tests run against (under target/real)
 	tests/real/tools/setup.sh
+	tests/real/git/setup.sh
 	tests/real/mlserver/setup.sh target/real/mlserver
 	tests/real/clients/setup.sh target/real/clients
 	tests/real/chart/setup.sh target/real/bin

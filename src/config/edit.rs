@@ -1,11 +1,22 @@
-//! Sets weight and role of variants in the text of a routes file, plain or inside a ConfigMap; every other byte stays.
+//! Edits of YAML texts in place: named scalars, or one route's block, change; every other byte stays.
+//!
+//! Whatever an edit cannot do safely it refuses, with the line, and it compares what the result says with what was asked for.
+
+mod block;
+mod page;
+
+pub use block::restore;
 
 use super::{
-    read::{self, read},
+    problem::Problem,
+    read::read,
     tree::{self, Node, Value},
 };
-use crate::core::{clamp::Clamps, release::intent::Change};
-use std::ops::Range;
+use crate::core::{clamp::Clamps, plan::FileEdit, release::intent::Change};
+use page::{Page, Splice, written};
+
+/// What a routes file is called in messages: its path in the repository is known to whoever reads them.
+const ROUTES: &str = "routes.yaml";
 
 /// Why the text was left alone.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -21,50 +32,89 @@ pub enum EditError {
     Unsound,
 }
 
-/// The text with the changes made to `route`.
+/// The text of a routes file, plain or in a ConfigMap, with the changes made to `route`.
 ///
 /// # Errors
 /// [`EditError`]; the text is then to be left as it is.
 pub fn edit(text: &str, route: &str, changes: &[Change]) -> Result<String, EditError> {
-    let invalid = |problem: super::Problem| EditError::Invalid(problem.one_line("routes.yaml"));
-    let embedded = read::embedded(text).map_err(invalid)?;
-    let inner = embedded.as_ref().map_or(text, |embedded| &embedded.text);
-    let mut wanted = parse(inner)?;
-    let mut splices: Vec<(Range<usize>, String)> = Vec::new();
+    let page = Page::open(text)?;
+    let mut wanted = page.tree()?;
+    let mut splices = Vec::new();
     for change in changes {
         for (key, value) in [("weight", change.weight.to_string()), ("role", change.role.as_str().to_owned())] {
             let name = format!("`{key}` of variant `{}` of route `{route}`", change.variant);
-            let scalar = find(&mut wanted, route, change.variant.as_str(), key);
-            let span = scalar.map(|node| set(node, &value)).ok_or_else(|| EditError::NoPlace(name.clone()))?;
-            let place = match &embedded {
-                None => Some(span),
-                Some(embedded) => embedded.outer(span.start).zip(embedded.outer(span.end)).map(|(a, b)| a..b),
-            };
-            splices.push((place.ok_or(EditError::NoPlace(name))?, value));
+            let node = find(&mut wanted, route, change.variant.as_str(), key);
+            let node = node.ok_or_else(|| EditError::NoPlace(name.clone()))?;
+            splices.extend(set_node(node, page.inner(), &value).map_err(|at| page.no_place(&name, at))?);
         }
     }
-    splices.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let mut edited = text.to_owned();
-    for (span, value) in splices {
-        edited.replace_range(span, &value);
+    finish(&page, splices, &wanted)
+}
+
+/// The text of any YAML file with the scalars of `edits` set.
+///
+/// # Errors
+/// [`EditError`]; the text is then to be left as it is.
+pub fn set(text: &str, edits: &[&FileEdit]) -> Result<String, EditError> {
+    let file = edits.first().map_or("", |edit| edit.file());
+    let invalid = |problem: Problem| EditError::Invalid(problem.locate(text).one_line(file));
+    let root = tree::parse(text).map_err(invalid)?;
+    let mut wanted = root.ok_or_else(|| EditError::Invalid(format!("{file} is empty")))?;
+    let page = Page::plain(text);
+    let mut splices = Vec::new();
+    for edit in edits {
+        let name = format!("`{}` of {file}", edit.path());
+        let node = follow(&mut wanted, edit.keys()).ok_or_else(|| EditError::NoPlace(name.clone()))?;
+        splices.extend(set_node(node, text, edit.value()).map_err(|at| page.no_place(&name, at))?);
     }
-    let embedded = read::embedded(&edited).map_err(invalid)?;
-    let inner = embedded.as_ref().map_or(edited.as_str(), |embedded| &embedded.text);
-    if parse(inner)?.canonical() != wanted.canonical() {
+    let edited = page.put(splices)?;
+    let result = tree::parse(&edited).map_err(invalid)?.ok_or(EditError::Unsound)?;
+    if result.canonical() == wanted.canonical() { Ok(edited) } else { Err(EditError::Unsound) }
+}
+
+/// What the scalar of a [`FileEdit`] says; `None` if there is none.
+#[must_use]
+pub fn value(text: &str, edit: &FileEdit) -> Option<String> {
+    let mut root = tree::parse(text).ok()??;
+    follow(&mut root, edit.keys())?.text().map(str::to_owned)
+}
+
+/// Puts the splices in; the result must be a good routes file that says `wanted`.
+fn finish(page: &Page<'_>, splices: Vec<Splice>, wanted: &Node) -> Result<String, EditError> {
+    let edited = page.put(splices)?;
+    if Page::open(&edited)?.tree()?.canonical() != wanted.canonical() {
         return Err(EditError::Unsound);
     }
-    let first = |problems: Vec<super::Problem>| problems.into_iter().next().map_or(EditError::Unsound, invalid);
+    let first = |problems: Vec<Problem>| {
+        problems.first().map_or(EditError::Unsound, |problem| EditError::Invalid(problem.one_line(ROUTES)))
+    };
     read(&edited, &Clamps::default()).map_err(first)?;
     Ok(edited)
 }
 
-fn parse(text: &str) -> Result<Node, EditError> {
-    let root = tree::parse(text).map_err(|problem| EditError::Invalid(problem.one_line("routes.yaml")))?;
-    root.ok_or_else(|| EditError::Invalid("it is empty".into()))
+/// Sets a scalar in the tree; what that means for the text, which is nothing if it says so already. On an error, where it is.
+fn set_node(node: &mut Node, text: &str, value: &str) -> Result<Option<Splice>, usize> {
+    let at = node.span.start;
+    let said = written(node, text, value).ok_or(at)?;
+    let Value::Scalar { text: now, .. } = &mut node.value else { return Err(at) };
+    if now == value {
+        return Ok(None);
+    }
+    value.clone_into(now);
+    Ok(Some(Splice { span: node.span.clone(), text: said }))
 }
 
 fn find<'a>(root: &'a mut Node, route: &str, variant: &str, key: &str) -> Option<&'a mut Node> {
     entry(named(entry(named(entry(root, "routes")?, route)?, "variants")?, variant)?, key)
+}
+
+/// The node at a path of keys and positions.
+fn follow<'a, 'k>(root: &'a mut Node, mut keys: impl Iterator<Item = &'k str>) -> Option<&'a mut Node> {
+    keys.try_fold(root, |node, key| match &mut node.value {
+        Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value),
+        Value::List(items) => items.get_mut(key.parse::<usize>().ok()?),
+        Value::Scalar { .. } => None,
+    })
 }
 
 fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
@@ -75,53 +125,4 @@ fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
 fn named<'a>(list: &'a mut Node, name: &str) -> Option<&'a mut Node> {
     let Value::List(items) = &mut list.value else { return None };
     items.iter_mut().find(|item| item.entry("name").and_then(|entry| entry.value.text()) == Some(name))
-}
-
-/// Sets a scalar in the tree; where it stands in the text.
-fn set(node: &mut Node, value: &str) -> Range<usize> {
-    if let Value::Scalar { text, .. } = &mut node.value {
-        value.clone_into(text);
-    }
-    node.span.clone()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::{name::VariantName, split::Weight, variant::Role};
-
-    const PLAIN: &str = "# ours\r\napiVersion: coalmine.dev/v1alpha1\nkind: RouteTable\nroutes:\n  - name: a   # one\n    match: { path: /a }\n    variants:\n      - { name: v1, role: stable, weight: 90, url: 'http://h:1' }   # old\n      - name: v2\n        weight: \"10\"  # new\n        role: 'canary'\n        url: http://h:2\n";
-
-    fn rollback() -> [Change; 2] {
-        let name = |name| VariantName::new(name).unwrap();
-        [
-            Change { variant: name("v1"), weight: Weight::FULL, role: Role::Stable },
-            Change { variant: name("v2"), weight: Weight::ZERO, role: Role::Rejected },
-        ]
-    }
-
-    #[test]
-    fn all_else_stays_byte_for_byte() {
-        let wanted = PLAIN.replace("weight: 90", "weight: 100").replace("\"10\"", "0").replace("'canary'", "rejected");
-        assert_eq!(edit(PLAIN, "a", &rollback()).unwrap(), wanted);
-    }
-
-    #[test]
-    fn a_config_map_is_edited_in_its_block() {
-        let map = |inner: &str| {
-            let indented: String = inner.lines().map(|line| format!("    {line}\n")).collect();
-            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: r }}\ndata:\n  routes.yaml: |\n{indented}")
-        };
-        let inner = PLAIN.replace('\r', "");
-        let wanted = inner.replace("weight: 90", "weight: 100").replace("\"10\"", "0").replace("'canary'", "rejected");
-        assert_eq!(edit(&map(&inner), "a", &rollback()).unwrap(), map(&wanted));
-    }
-
-    #[test]
-    fn what_cannot_be_edited_is_said() {
-        assert!(matches!(edit(PLAIN, "b", &rollback()), Err(EditError::NoPlace(_))));
-        assert!(matches!(edit("routes: [", "a", &rollback()), Err(EditError::Invalid(_))));
-        let half = &rollback()[..1];
-        assert!(matches!(edit(PLAIN, "a", half), Err(EditError::Invalid(_))), "110 % must not be written");
-    }
 }

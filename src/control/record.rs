@@ -122,9 +122,13 @@ pub(super) fn save_releases(store: &Store, releases: &BTreeMap<RouteName, Releas
 }
 
 /// The releases as they stood; the state follows from the first file that is read.
-pub(super) fn load_releases(store: &Store, now: Now) -> BTreeMap<RouteName, Release> {
+/// A release whose artefact is in `quarantine` is being rolled back until its file says so.
+pub(super) fn load_releases(store: &Store, quarantine: &[Entry], now: Now) -> BTreeMap<RouteName, Release> {
     let saved: Vec<Underway> = get(store, RELEASES);
     let release = |saved: Underway| {
+        let rejected =
+            |e: &&Entry| (e.intent.route.as_str(), e.intent.artefact.as_str()) == (&saved.route, &saved.artefact);
+        let rejected = quarantine.iter().find(rejected).map(|entry| entry.intent.clone());
         let stay = Stay {
             weight: Weight::new(saved.weight)?,
             promoted: saved.promoted,
@@ -139,10 +143,11 @@ pub(super) fn load_releases(store: &Store, now: Now) -> BTreeMap<RouteName, Rele
             attempt: saved.attempt,
             paused_by: saved.paused_by.map(Into::into),
             stay,
-            state: match saved.advancing.and_then(Decided::intent) {
-                Some(intent) => State::Advancing(Box::new(intent), now),
-                None if saved.promoted => State::Watching,
-                None => State::Baking,
+            state: match (rejected, saved.advancing.and_then(Decided::intent)) {
+                (Some(intent), _) => State::RollingBack(Box::new(intent)),
+                (None, Some(intent)) => State::Advancing(Box::new(intent), now),
+                (None, None) if saved.promoted => State::Watching,
+                (None, None) => State::Baking,
             },
         };
         Some((RouteName::new(&saved.route).ok()?, release))

@@ -72,8 +72,9 @@ impl ReleaseLoop {
     /// rejected stays at 0 from the first request on.
     #[must_use]
     pub fn new(input: In, out: Out, store: Store, git: bool) -> Self {
-        let releases = record::load_releases(&store, clock::now());
-        let ledger = Ledger { releases, quarantine: record::load_quarantine(&store) };
+        let quarantine = record::load_quarantine(&store);
+        let releases = record::load_releases(&store, &quarantine, clock::now());
+        let ledger = Ledger { releases, quarantine };
         out.clamps.send_replace(Arc::new(ledger.clamps()));
         out.attempts.send_replace(Arc::new(ledger.attempts()));
         Self { ledger, input, out, store, git, saved_ms: 0 }

@@ -7,7 +7,7 @@ use super::{
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, process::Command};
 
-fn show(admin: &mut Caller) -> Value {
+pub(super) fn show(admin: &mut Caller) -> Value {
     serde_json::from_str(&admin.call("GET", "/v1/routes/digits", "", "").body).unwrap()
 }
 
@@ -16,7 +16,7 @@ fn state(admin: &mut Caller) -> String {
 }
 
 /// Sends requests until `there` is true.
-fn load_until(data: SocketAddr, what: &str, mut there: impl FnMut() -> bool) {
+pub(super) fn load_until(data: SocketAddr, what: &str, mut there: impl FnMut() -> bool) {
     let mut caller = Caller::new(data);
     wait(what, || {
         (0..20).for_each(|_| drop(caller.infer()));
@@ -24,7 +24,7 @@ fn load_until(data: SocketAddr, what: &str, mut there: impl FnMut() -> bool) {
     });
 }
 
-fn failing(weight: u32) -> String {
+pub(super) fn failing(weight: u32) -> String {
     routes(model(200, 1), model(500, 2), weight)
 }
 

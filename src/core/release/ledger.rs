@@ -179,7 +179,10 @@ impl Ledger {
             if let Some(mut release) = Release::begin(route, world.now).filter(|_| !known) {
                 // What was rejected is remembered longer than its release: its next attempt is another one.
                 let same = |e: &&Entry| e.intent.route == route.name && e.intent.artefact == release.artefact;
-                release.attempt = self.quarantine.iter().find(same).map_or(1, |entry| entry.intent.attempt);
+                if let Some(entry) = self.quarantine.iter().find(same) {
+                    release.attempt = entry.intent.attempt;
+                    release.state = State::RollingBack(Box::new(entry.intent.clone()));
+                }
                 news.push(News::Begins(route.name.clone()));
                 self.releases.insert(route.name.clone(), release);
             }

@@ -118,13 +118,15 @@ impl GitError {
     }
 }
 
-/// On one line, short, and without user or password of any URL.
+/// On one line, short, without ssh's frames, and without user or password of any URL.
 pub(super) fn scrub(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| match (word.find("://"), word.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}://{}", word.get(..scheme).unwrap_or(""), word.get(at + 1..).unwrap_or(""))
+    let words = text.split_whitespace().filter(|word| word.chars().any(|c| c != '@')).map(|word| {
+        match (word.find("://"), word.rfind('@')) {
+            (Some(scheme), Some(at)) if scheme < at => {
+                format!("{}://{}", word.get(..scheme).unwrap_or(""), word.get(at + 1..).unwrap_or(""))
+            }
+            _ => word.to_owned(),
         }
-        _ => word.to_owned(),
     });
     let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MESSAGE_CHARS_MAX) {
