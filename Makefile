@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers profile instructions fuzz streams simulate fmt
+.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers profile instructions fuzz streams simulate mutants fmt
 # Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
 BENCH_SECONDS ?= 4
 BENCH_ROUNDS ?= 5
@@ -68,6 +68,10 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 
 simulate: ## the judge in made-up worlds, SIMULATE_TIMES (20) as often as in `make test`, with tables
 	COALMINE_SIMULATE_TIMES=$(SIMULATE_TIMES) $(CARGO) test --locked --test it judged:: -- --nocapture --test-threads=1
+
+mutants: ## mutants of src/core that no test finds out; GROUP and FILE take a part: see tests/real/mutants/run.sh
+	tests/real/mutants/setup.sh target/real
+	tests/real/mutants/run.sh $(GROUP) $(FILE)
 
 streams: ## writes config/streams anew, by their seeds
 	COALMINE_WRITE_STREAMS=1 $(CARGO) test --locked --test it streams::shipped::what_is_shipped

@@ -1,20 +1,27 @@
-//! What deciding costs: a look of the judge, a sticky draw, a ticket sealed and opened, an event of a stream read in passing, the
-//! framing of a request.
+//! What deciding costs: a look of the judge and its state, a request's entry in the tallies, a sticky draw, a ticket sealed and opened, an
+//! event of a stream read in passing, the framing of a request. The entry is counted in instructions too, where valgrind is installed.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench prints, and runs itself under valgrind")]
 
 use coalmine::{
+    config,
     core::{
+        clamp::Clamps,
         judge::{Arm, Block, LabelBlock, Policy, RequestBlock, trial::Trial},
         name::{ReleaseKey, RouteName, VariantName},
         route::Protocol,
         split::Draw,
         stats::histogram::Histogram,
+        tally::{Board, Outcome, VariantCells},
         ticket::{Prediction, Ticket, TicketKey},
         wire::Wire,
     },
     proxy::events::Scanner,
 };
-use criterion::{Criterion, criterion_group, criterion_main};
-use std::{hint::black_box, time::Duration};
+use criterion::{Criterion, criterion_group};
+use std::{env, hint::black_box, process::Command, time::Duration};
+
+/// Most bytes of evidence that a release may keep.
+const STATE_MAX: usize = 16 * 1024;
 
 fn arm(requests: u64) -> Arm {
     let mut latency = Histogram::default();
@@ -24,8 +31,9 @@ fn arm(requests: u64) -> Arm {
     Arm { completed: requests, assigned: requests, errors: requests / 500, latency, streams: None }
 }
 
-fn judge(c: &mut Criterion) {
-    let block = Block {
+/// All signals, 4,000 requests and 400 labels.
+fn block() -> Block {
+    Block {
         requests: Some(RequestBlock { canary: arm(400), stable: arm(3600), share: Some(0.1), warming_up: false }),
         labels: Some(LabelBlock {
             canary: 40,
@@ -34,7 +42,11 @@ fn judge(c: &mut Criterion) {
             stable_wrong_micro: 25_000_000,
         }),
         ..Block::default()
-    };
+    }
+}
+
+fn judge(c: &mut Criterion) {
+    let block = block();
     let mut trial = Trial::new(&Policy::default());
     c.bench_function("judge: one look, all signals, 4,000 requests", |b| b.iter(|| trial.observe(black_box(&block))));
 }
@@ -93,5 +105,63 @@ fn wire(c: &mut Criterion) {
     assert!(wire.heads() > 0 && !wire.is_in_head());
 }
 
-criterion_group!(benches, judge, split, ticket, events, wire);
-criterion_main!(benches);
+/// A small request's whole entry, as `proxy/observe` makes it.
+fn count(cells: &VariantCells, us: u64) {
+    cells.begun.add(1);
+    cells.assigned.add(1);
+    cells.bytes_in.add(66);
+    cells.first_byte.observe_us(us);
+    if let Some(cell) = cells.status_classes.get(1) {
+        cell.add(1);
+    }
+    cells.bytes_out.add(120);
+    cells.ended.add(1);
+    cells.outcome(Outcome::Ok).add(1);
+    cells.latency.observe_us(us);
+    let endpoint = cells.endpoint(3);
+    endpoint.completed.add(1);
+    endpoint.latency.observe_us(us);
+}
+
+fn with_cells<T>(then: impl FnOnce(&VariantCells) -> T) -> T {
+    let text = include_str!("../config/minimal.yaml");
+    let (snapshot, _) = config::read(text, &Clamps::default()).unwrap_or_else(|problems| unreachable!("{problems:?}"));
+    let board = Board::default().next(&snapshot, 1);
+    then(board.cells(0, 1, 0).unwrap_or_else(|| unreachable!("the file has two variants")))
+}
+
+fn tally(c: &mut Criterion) {
+    with_cells(|cells| c.bench_function("tally: a request's entry", |b| b.iter(|| count(cells, black_box(12_345)))));
+}
+
+/// Entries made by this very program under callgrind: all instructions of `n` of them and of its start.
+fn instructions(n: u64) -> Option<u64> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe().ok()?);
+    let output = command.args([ENTRIES, &n.to_string()]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().find_map(|line| line.split_once("Collected :"))?.1.trim().parse().ok()
+}
+
+const ENTRIES: &str = "--entries";
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    if let Some(n) = arguments.windows(2).find_map(|pair| pair.first().filter(|a| *a == ENTRIES).and(pair.last())) {
+        let n: u64 = n.parse().unwrap_or_default();
+        return with_cells(|cells| (0..n).for_each(|i| count(black_box(cells), 1_000 + i % 100_000)));
+    }
+    let mut trial = Trial::new(&Policy::default());
+    (0..50).for_each(|_| drop(trial.observe(&block())));
+    let state = trial.saved().len() * size_of::<u64>();
+    println!("judge: {state} bytes of state a release, of at most {STATE_MAX}");
+    assert!(state <= STATE_MAX, "more state than a release may have");
+    match instructions(1_000).zip(instructions(101_000)) {
+        Some((few, many)) => println!("tally: {} instructions a request's entry", (many - few) / 100_000),
+        None => println!("tally: not counted, as there is no valgrind"),
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
+
+criterion_group!(benches, judge, tally, split, ticket, events, wire);

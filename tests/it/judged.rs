@@ -13,6 +13,7 @@ use std::{env, thread};
 mod harm;
 mod limits;
 mod margin;
+mod reference;
 mod safe;
 
 /// Multiplies the number of runs of everything in here: `make simulate` sets it.

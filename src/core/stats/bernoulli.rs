@@ -172,3 +172,81 @@ impl Numbers for BernoulliPromote {
         self.past.numbers(visit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EDGES: [Edge; 4] = [
+        Edge { ratio: 1.0, margin: 0.0 },
+        Edge { ratio: 1.0, margin: 0.02 },
+        Edge { ratio: 1.25, margin: 0.002 },
+        Edge { ratio: 0.5, margin: 0.1 },
+    ];
+
+    fn divergence(p: f64, q: f64) -> f64 {
+        let part = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
+        part(p, q) + part(1.0 - p, 1.0 - q)
+    }
+
+    #[test]
+    fn the_projection_is_the_closest_point_of_the_edge() {
+        for edge in EDGES {
+            for (p_c, p_s) in [(0.3, 0.1), (0.02, 0.5), (0.999, 0.2), (0.9999, 0.99999), (1e-6, 1e-6), (0.5, 0.9999)] {
+                for (n_c, n_s) in [(1.0, 9.0), (400.0, 40.0)] {
+                    let (c, s) = projection(n_c, n_s, (p_c, p_s), edge);
+                    assert!((c - edge.at(s)).abs() < 1e-12 && c > 0.0 && c <= 1.0 && s > 0.0 && s <= 1.0, "{c} {s}");
+                    let distance = |s: f64| n_s * divergence(p_s, s) + n_c * divergence(p_c, edge.at(s));
+                    for other in [s * 0.999, s * 1.001, s * 0.5, s * 1.5] {
+                        if other < 1.0 && edge.at(other) < 1.0 {
+                            assert!(distance(s) <= distance(other) + 1e-9, "{edge:?}, {p_c}, {p_s}: {s}, {other}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_variant_that_is_always_wrong_can_be_judged() {
+        let always = Counts { canary_events: 2e6, stable_events: 2e6, canary: 2e6, stable: 2e6 };
+        let never = Counts { canary_events: 0.0, stable_events: 0.0, ..always };
+        for past in [always, never] {
+            let edge = Edge { ratio: 1.0, margin: 0.002 };
+            let (mut against, mut pro) = (BernoulliRollback::new(edge, 10), BernoulliPromote::new(edge));
+            for block in [past, always, never] {
+                against.update(&block);
+                pro.update(&block, None);
+                assert!(against.log_e().is_finite() && pro.log_e().is_finite(), "{past:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_of_one_variant_is_no_block() {
+        let edge = Edge { ratio: 1.0, margin: 0.002 };
+        let (mut against, mut pro) = (BernoulliRollback::new(edge, 10), BernoulliPromote::new(edge));
+        let before = (against.clone(), pro.clone());
+        for (canary, stable) in [(0.0, 0.0), (5.0, 0.0), (0.0, 5.0)] {
+            let block = Counts { canary, stable, ..Counts::default() };
+            assert!(log_increment(&block, (0.2, 0.1), edge).abs() < 1e-300, "{block:?}");
+            against.update(&block);
+            pro.update(&block, None);
+        }
+        assert_eq!((against, pro), before);
+    }
+
+    #[test]
+    fn no_bet_before_a_hundred_of_stables() {
+        let edge = Edge { ratio: 1.0, margin: 0.002 };
+        let bad = |stable: f64| Counts { canary_events: 9.0, stable_events: 1.0, canary: 10.0, stable };
+        for (stable, bets) in [(99.0, false), (100.0, true)] {
+            let (mut against, mut pro) = (BernoulliRollback::new(edge, 10), BernoulliPromote::new(edge));
+            for block in [bad(stable), bad(50.0)] {
+                against.update(&block);
+                pro.update(&block, None);
+            }
+            assert_eq!((against.log_e() > 1e-9, pro.log_e() < -1e-9), (bets, bets), "{stable}");
+        }
+    }
+}

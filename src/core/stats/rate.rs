@@ -190,3 +190,36 @@ impl Numbers for RatePromote {
         self.past.numbers(visit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EDGE: Edge = Edge { ratio: 1.25, margin: 0.002 };
+
+    #[test]
+    fn a_block_of_one_variant_is_no_block() {
+        let (mut against, mut pro) = (RateRollback::new(EDGE, &ERRORS_GRID, 10), RatePromote::new(EDGE));
+        let before = (against.clone(), pro.clone());
+        for (canary, stable) in [(0.0, 0.0), (5.0, 0.0), (0.0, 5.0)] {
+            let block = Counts { canary, stable, ..Counts::default() };
+            against.update(&block);
+            pro.update(&block);
+            let units = Units { canary: vec![1.0; canary as usize], stable: vec![1.0; stable as usize] };
+            against.update_units(&units, EDGE);
+            pro.update_units(&units, EDGE);
+        }
+        assert_eq!((against, pro), before);
+    }
+
+    #[test]
+    fn nothing_is_bet_on_what_was_learnt_before_a_hundred_of_stables() {
+        for (stable, bets) in [(99.0, false), (100.0, true)] {
+            let mut test = RateRollback::new(EDGE, &ERRORS_GRID, 10);
+            let block = |stable: f64| Counts { canary_events: 5.0, stable_events: 0.0, canary: 10.0, stable };
+            test.update(&block(stable));
+            test.update(&block(50.0));
+            assert_eq!(test.log_learnt > 0.0, bets, "{stable}");
+        }
+    }
+}
