@@ -123,6 +123,7 @@ impl JudgeLoop {
                 now_ms: now.mono_ms,
             };
             attempt.trial.compare(&self.parts.policy(route));
+            attempt.open(&look);
             let block = if attempt.choose(&look, route) { attempt.block(&look) } else { Block::default() };
             let Block { requests, labels, pairs, endpoints, users } = &block;
             let held = [requests.is_some(), labels.is_some(), pairs.is_some(), endpoints.is_some(), users.is_some()];
@@ -202,19 +203,20 @@ impl Attempt {
         !open || canary.read().completed() >= CHOSEN_AFTER.min(route.policy.requests_min)
     }
 
+    /// Begins to count, if these cells are not counted already. All that this process has counted is the attempt's if it goes on from
+    /// an earlier process.
+    fn open(&mut self, look: &Look) {
+        if !self.blocks.as_ref().is_some_and(|blocks| blocks.are_of(&look.tallies)) {
+            self.blocks = Some(match self.restored.take() {
+                Some(users) => Blocks::from_zero(look, users),
+                None => Blocks::from_now(look),
+            });
+        }
+    }
+
     /// What came in since the last block.
     fn block(&mut self, look: &Look) -> Block {
-        match self.blocks.as_mut().filter(|blocks| blocks.are_of(&look.tallies)) {
-            Some(blocks) => blocks.next(look),
-            None => {
-                // All that this process has counted is the attempt's if it goes on from an earlier process.
-                let Some(users) = self.restored.take() else {
-                    self.blocks = Some(Blocks::from_now(look));
-                    return Block::default();
-                };
-                self.blocks.insert(Blocks::from_zero(look, users)).next(look)
-            }
-        }
+        self.blocks.as_mut().map(|blocks| blocks.next(look)).unwrap_or_default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What live traffic tells the judge: copies and the labels of pairs, endpoints, users who keep their variant, streams.
+//! What live traffic tells the judge: copies and the labels of pairs, streams.
 
 use super::{
     backend::{Backend, Received, write},
@@ -8,7 +8,7 @@ use super::{
 };
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -63,7 +63,8 @@ fn a_canary_that_only_gets_copies_is_judged_by_labels_of_pairs_and_raised_to_its
     let repo = Repo::new(&text);
     let app = repo.start("");
     label_until(app.data, app.admin, "the raise", || repo.commits() == 2);
-    let wanted = text.replace("canary, weight: 0", "canary, weight: 5").replace("stable, weight: 100", "stable, weight: 95");
+    let wanted =
+        text.replace("canary, weight: 0", "canary, weight: 5").replace("stable, weight: 100", "stable, weight: 95");
     assert_eq!(repo.tip(), wanted);
     assert!(repo.message().contains("\nCoalmine-Verdict: pass\n"), "{}", repo.message());
     let seen = |parts: &[&str]| metric(app.admin, parts);
@@ -118,7 +119,8 @@ fn a_label_counts_once_for_its_pair_or_once_for_its_answer() {
     assert_eq!([total("worse"), total("better"), total("failed")], [1, 1, 1]);
     // The truth of the second is 8: its copy was right. The third has none, and a score is about one answer.
     let says = [(0, "label", "7"), (1, "label", "8"), (2, "label", "7"), (4, "score", "0.5"), (0, "label", "7")];
-    let lines: Vec<String> = says.map(|(at, key, truth)| format!("{{\"ticket\": \"{}\", \"{key}\": {truth}}}", tickets[at])).into();
+    let lines: Vec<String> =
+        says.map(|(at, key, truth)| format!("{{\"ticket\": \"{}\", \"{key}\": {truth}}}", tickets[at])).into();
     let told = labeler.call("POST", "/v1/feedback", "", &lines.join("\n")).body;
     assert_eq!((told.matches("\"counted\"").count(), told.matches("\"duplicate\"").count()), (4, 1), "{told}");
     let paired = |result: &str| stage.count(&["coalmine_paired_labels_total{", "\"v2\"", &format!("\"{result}\"")]);
@@ -131,7 +133,13 @@ fn a_label_counts_once_for_its_pair_or_once_for_its_answer() {
 #[test]
 fn a_canary_with_weight_gets_copies_of_what_stable_answers_and_of_nothing_that_is_pinned() {
     let (stable, canary) = (model(200, 7), Backend::always(200, "{}"));
-    let text = routes(&format!("http://{stable}"), &format!("http://{}", canary.address), [50, 50], "    pin: true\n", "share: 100, ");
+    let text = routes(
+        &format!("http://{stable}"),
+        &format!("http://{}", canary.address),
+        [50, 50],
+        "    pin: true\n",
+        "share: 100, ",
+    );
     let stage = Stage::over(&text, "");
     let mut caller = stage.caller();
     for _ in 0..100 {
@@ -139,104 +147,12 @@ fn a_canary_with_weight_gets_copies_of_what_stable_answers_and_of_nothing_that_i
         caller.call("POST", "/v2/x", "x-coalmine-pin: v1\r\n", "{}");
     }
     let own = stage.outcome("v2", "ok");
-    let copies = |canary: &Backend| canary.seen().iter().filter(|r: &&Received| r.all("x-coalmine-shadow").len() == 1).count() as u64;
+    let copies = |canary: &Backend| {
+        canary.seen().iter().filter(|r: &&Received| r.all("x-coalmine-shadow").len() == 1).count() as u64
+    };
     wait("the copies", || (copies(&canary) == 100 - own).then_some(()));
     assert_eq!(canary.seen().len(), 100);
     stage.stop();
-}
-
-/// A pod on each of localhost's two addresses, at one port, that answers as it is told by its number.
-fn pods(answer: impl Fn(usize, &mut TcpStream) -> Option<()> + Clone + Send + Sync + 'static) -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let Ok(second) = TcpListener::bind(("::1", port)) else { continue };
-        for (number, listener) in [first, second].into_iter().enumerate() {
-            let answer = answer.clone();
-            Backend::on(listener, move |_, stream| answer(number, stream));
-        }
-        return port;
-    }
-}
-
-/// One of the canary's two pods fails while the others do well.
-fn one_bad_pod(mode: &str) -> Stage {
-    let good = pods(|_, stream| write(stream, 200, JSON, "{}"));
-    let bad = pods(|number, stream| write(stream, if number == 0 { 500 } else { 200 }, JSON, "{}"));
-    let more = format!("    judge: {{ latency: off, warmup: 0s, mode: {mode} }}\n");
-    let urls = [good, bad].map(|port| format!("http://localhost:{port}"));
-    Stage::over(&routes(&urls[0], &urls[1], [50, 50], &more, ""), "")
-}
-
-#[test]
-fn one_bad_pod_of_two_is_one_observation_in_ten_seconds_and_takes_no_version_back() {
-    let (by_requests, by_endpoints) = (one_bad_pod("requests"), one_bad_pod("auto"));
-    let verdict = |stage: &Stage| stage.metric(&["coalmine_verdict{"]);
-    let (mut one, mut other) = (by_requests.caller(), by_endpoints.caller());
-    let mut windows = 0.0;
-    wait("a window", || {
-        (0..20).for_each(|_| drop((one.infer(), other.infer())));
-        windows = by_endpoints.metric(&["coalmine_judge_blocks_total{", "\"endpoints\""]);
-        (windows > 0.5).then_some(())
-    });
-    assert!(verdict(&by_requests) < -0.5, "counted one by one its failures are a bad version");
-    assert!(verdict(&by_endpoints).abs() < 0.5, "{windows} windows");
-    assert!(by_endpoints.metric(&["coalmine_judge_mode{", "\"endpoints\""]) > 0.5);
-    assert!(by_requests.metric(&["coalmine_judge_mode{", "\"requests\""]) > 0.5);
-    by_requests.stop();
-    by_endpoints.stop();
-}
-
-#[test]
-fn a_user_for_whom_everything_fails_is_one_observation_and_a_bad_version_fails_many() {
-    let says = |request: &Received, stream: &mut TcpStream| {
-        let fails = request.all("x-user").first().is_some_and(|user| user.starts_with("bad"));
-        write(stream, if fails { 500 } else { 200 }, JSON, "{}")
-    };
-    let (stable, canary) = (Backend::new(says), Backend::new(says));
-    let stage = |mode: &str| {
-        let more = format!("    sticky: {{ header: x-user }}\n    judge: {{ latency: off, warmup: 0s, mode: {mode} }}\n");
-        let urls = [stable.address, canary.address].map(|address| format!("http://{address}"));
-        Stage::over(&routes(&urls[0], &urls[1], [50, 50], &more, ""), "")
-    };
-    let (by_requests, by_users) = (stage("requests"), stage("auto"));
-    let verdict = |stage: &Stage| stage.metric(&["coalmine_verdict{"]);
-    let (mut one, mut other) = (by_requests.caller(), by_users.caller());
-    let call = |caller: &mut Caller, user: &str| caller.call("POST", "/v2/x", &format!("x-user: {user}\r\n"), "{}");
-    // One user of the canary's, the same with both: the draw is made of route, release and key.
-    let is_canarys = |caller: &mut Caller, user: &str| call(caller, user).headers["x-coalmine-variant"] == "v2";
-    let unlucky = (0..).map(|n| format!("bad-{n}")).find(|user| is_canarys(&mut one, user)).unwrap();
-    let mut turn = 0;
-    let mut round = |one: &mut Caller, other: &mut Caller| {
-        for n in 0..20 {
-            turn += 1;
-            let user = if n % 2 == 0 { unlucky.clone() } else { format!("good-{turn}") };
-            call(one, &user);
-            call(other, &user);
-        }
-    };
-    wait("the verdict by requests", || {
-        round(&mut one, &mut other);
-        (verdict(&by_requests) < -0.5).then_some(())
-    });
-    assert!(verdict(&by_users).abs() < 0.5, "one user is no version");
-    assert!(by_users.metric(&["coalmine_judge_mode{", "\"users\""]) > 0.5);
-    assert!((by_users.metric(&["coalmine_failed_users{", "\"v2\""]) - 1.0).abs() < 0.5);
-    let mut users = 0;
-    wait("the verdict by users", || {
-        for _ in 0..20 {
-            users += 1;
-            let user = format!("bad-{users}");
-            // Only those of the canary come: it is the canary that fails.
-            if is_canarys(&mut one, &user) {
-                call(&mut other, &user);
-            }
-            call(&mut other, &format!("good-{users}"));
-        }
-        (verdict(&by_users) < -0.5).then_some(())
-    });
-    by_requests.stop();
-    by_users.stop();
 }
 
 /// A stream of six tokens with a pause before each but the first.
