@@ -8,6 +8,7 @@
 mod check;
 mod demo;
 mod explain;
+mod forecast;
 mod margins;
 mod paint;
 mod people;

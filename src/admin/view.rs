@@ -2,6 +2,7 @@
 
 use crate::core::{
     account::{self, Difference},
+    forecast::running::{Forecast, Needs, Span, forecast},
     judge::{Evidence, GuardEvidence, Judgement, Mode, PartEvidence, SignalEvidence, Verdict},
     route::Route,
     snapshot::Live,
@@ -70,17 +71,33 @@ pub(super) fn verdict(judgement: &Judgement) -> Value {
         Verdict::Undecided(reason) => Some(reason.as_str()),
     };
     let mut said = evidence(&judgement.evidence);
+    // What has failed has nothing before it.
+    let ahead = (!matches!(judgement.verdict, Verdict::Fail(_))).then(|| foreseen(&forecast(judgement)));
     let more = [
         ("route", judgement.route.as_str().into()),
         ("verdict", judgement.verdict.as_str().into()),
         ("reason", reason.into()),
         ("would_change", account::would_change(judgement.verdict, &judgement.evidence).into()),
+        ("forecast", ahead.into()),
         ("attempt", judgement.attempt.into()),
         ("since_ms", judgement.since.wall_ms.into()),
         ("at_ms", judgement.at.wall_ms.into()),
     ];
     said.extend(more.map(|(key, value)| (key.to_owned(), value)));
     Value::Object(said)
+}
+
+/// What is still needed: `half` of the releases need less, `nine_in_ten` less than that; null is longer than anybody can tell.
+fn foreseen(forecast: &Forecast) -> Value {
+    let span = |of: Span| json!({ "half": of.half, "nine_in_ten": of.most });
+    let needs = |of: &Needs| json!({ "exposures": span(of.exposures), "seconds": span(of.seconds) });
+    let signals = forecast.signals.iter().map(|of| {
+        let seen = of.seen.map(|(value, Needs { exposures, seconds })| {
+            json!({ "canary": value, "exposures": span(exposures), "seconds": span(seconds) })
+        });
+        json!({ "signal": of.signal.as_str(), "unit": of.unit, "pass": needs(&of.pass), "seen": seen })
+    });
+    json!({ "pass_seconds": span(forecast.pass_seconds), "signals": signals.collect::<Vec<_>>() })
 }
 
 /// The numbers behind a verdict: the one form in which they leave the process.

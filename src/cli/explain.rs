@@ -1,6 +1,6 @@
 //! `coalmine explain ROUTE`: why the judge says what it says, from the API's own record.
 
-use super::{paint::Paint, people::There, words};
+use super::{forecast, paint::Paint, people::There, words};
 use http::Method;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -76,6 +76,10 @@ fn account(answer: &Value, paint: Paint) -> String {
     if !guards.is_empty() {
         lines.push("\nguards".to_owned());
         lines.extend(guards.into_iter().map(|guard| guard_line(guard, paint)));
+    }
+    if let Some(pass) = forecast::pass(&answer["forecast"]) {
+        lines.push(format!("\nforecast, at the pace so far\n  {pass}"));
+        lines.extend(forecast::signals(&answer["forecast"]).into_iter().map(|line| format!("  {line}")));
     }
     lines.push("\nwhat would change it".to_owned());
     lines.extend(list(&answer["would_change"]).filter_map(Value::as_str).map(|change| format!("  - {change}")));

@@ -253,6 +253,7 @@ fn table(route: &Value) -> String {
             "  verdict    {}{reason}; evidence against {log_e:.2} of {at:.2}",
             text(&judgement["verdict"])
         ));
+        lines.extend(super::forecast::pass(&judgement["forecast"]).map(|pass| format!("  forecast   {pass}")));
         for signal in judgement["signals"].as_array().into_iter().flatten() {
             let [canary, stable, against, pass, need] =
                 ["canary", "stable", "log_e_rollback", "log_e_promote", "log_e_promote_at"]

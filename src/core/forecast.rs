@@ -13,6 +13,7 @@
 mod ahead;
 mod normal;
 pub mod plan;
+pub mod running;
 
 pub use ahead::{Counting, Slower, Supposed, Supposing};
 
@@ -64,6 +65,11 @@ impl Passage {
         Self { curve: Vec::new() }
     }
 
+    /// That of a test that is at its bound.
+    fn there() -> Self {
+        Self { curve: vec![(0.0, 1.0)] }
+    }
+
     /// The chance within `exposures`.
     #[must_use]
     pub fn chance(&self, exposures: f64) -> f64 {
@@ -91,7 +97,7 @@ pub fn passage<T: Ahead>(test: &T, bound: f64, exposures: f64) -> Passage {
     let mut test = test.clone();
     let rise = bound - test.grown();
     if rise <= 0.0 {
-        return Passage { curve: vec![(0.0, 1.0)] };
+        return Passage::there();
     }
     let mut strayed = SIDES.map(|_| test.clone());
     let (mut n, mut drift, mut variance, mut chance) = (0.0_f64, 0.0, 0.0, 0.0_f64);
@@ -151,6 +157,9 @@ pub fn together(ways: &[Way], chance: f64) -> Option<f64> {
     let alone: Option<Vec<f64>> = ways.iter().map(|way| way.seconds(chance)).collect();
     let mut low = alone?.into_iter().fold(0.0, f64::max);
     let all = |seconds: f64| ways.iter().map(|way| way.chance(seconds)).product::<f64>();
+    if all(low) >= chance {
+        return Some(low);
+    }
     let mut high = low.max(1.0);
     while all(high) < chance {
         high *= 2.0;

@@ -1,6 +1,7 @@
 //! Tallies, verdicts and meters in the Prometheus text format. Reads the very cells that the judge reads.
 
 mod delivery;
+mod forecast;
 mod judge;
 
 use super::meters::{FEEDBACK_RESULTS, Lookup, Meters, Refusal};

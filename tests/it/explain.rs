@@ -23,6 +23,25 @@ fn record(stage: &Stage) -> Option<Value> {
 }
 
 #[test]
+fn what_is_still_needed_is_told_by_the_api_the_command_and_the_metrics() {
+    let stage = Stage::over(&routes(model(200, 7), model(200, 7), 50), "");
+    let mut caller = Caller::new(stage.data());
+    let told = wait("a forecast of errors", || {
+        (0..40).for_each(|_| drop(caller.infer()));
+        let told = record(&stage)?["forecast"].take();
+        told["signals"][0]["pass"]["seconds"]["half"].is_number().then_some(told)
+    });
+    assert_eq!((&told["signals"][0]["signal"], &told["signals"][0]["unit"]), (&"errors".into(), &"requests".into()));
+    assert!(told["pass_seconds"]["half"].is_null(), "no label comes: {told}");
+    assert!(stage.metric(&["coalmine_forecast_needed", "errors"]) > 100.0);
+    let (_, text) = explain(&stage, &[]);
+    for part in ["forecast, at the pace so far", "errors    to pass: ", " more requests, ", "to see "] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    stage.stop();
+}
+
+#[test]
 fn a_verdict_is_explained_by_the_command_and_by_the_api_alike() {
     // The canary fails every time.
     let stage = Stage::over(&routes(model(200, 7), model(500, 7), 50), "");
@@ -32,6 +51,7 @@ fn a_verdict_is_explained_by_the_command_and_by_the_api_alike() {
         record(&stage).filter(|record| record["verdict"] == "fail")
     });
     assert_eq!(failed["reason"], "errors");
+    assert!(failed["forecast"].is_null(), "what has failed has nothing before it");
     let errors = &failed["signals"][0];
     let difference = ["low", "value", "high"].map(|key| errors["difference"][key].as_f64().unwrap());
     assert!(difference.is_sorted() && difference[0] > 0.1, "{errors}");

@@ -17,6 +17,7 @@ impl Page {
     pub(super) fn judge(&mut self, judgements: &BTreeMap<RouteName, Judgement>) {
         for (route, judgement) in judgements {
             self.judgement(route.as_str(), judgement);
+            self.ahead(judgement);
         }
     }
 
