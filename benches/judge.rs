@@ -152,7 +152,7 @@ fn main() {
         return with_cells(|cells| (0..n).for_each(|i| count(black_box(cells), 1_000 + i % 100_000)));
     }
     let mut trial = Trial::new(&Policy::default());
-    (0..50).for_each(|_| drop(trial.observe(&block())));
+    (0..50).for_each(|_| _ = trial.observe(&block()));
     let state = trial.saved().len() * size_of::<u64>();
     println!("judge: {state} bytes of state a release, of at most {STATE_MAX}");
     assert!(state <= STATE_MAX, "more state than a release may have");

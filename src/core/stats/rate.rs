@@ -201,11 +201,12 @@ mod tests {
     fn a_block_of_one_variant_is_no_block() {
         let (mut against, mut pro) = (RateRollback::new(EDGE, &ERRORS_GRID, 10), RatePromote::new(EDGE));
         let before = (against.clone(), pro.clone());
-        for (canary, stable) in [(0.0, 0.0), (5.0, 0.0), (0.0, 5.0)] {
-            let block = Counts { canary, stable, ..Counts::default() };
+        for (canary, stable) in [(0_u32, 0), (5, 0), (0, 5)] {
+            let block = Counts { canary: canary.into(), stable: stable.into(), ..Counts::default() };
             against.update(&block);
             pro.update(&block);
-            let units = Units { canary: vec![1.0; canary as usize], stable: vec![1.0; stable as usize] };
+            let ones = |n: u32| (0..n).map(|_| 1.0).collect();
+            let units = Units { canary: ones(canary), stable: ones(stable) };
             against.update_units(&units, EDGE);
             pro.update_units(&units, EDGE);
         }
