@@ -3,6 +3,7 @@
 
 mod clone;
 mod notify;
+pub mod rehearsal;
 mod source;
 mod tls;
 

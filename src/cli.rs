@@ -13,6 +13,7 @@ mod margins;
 mod paint;
 mod people;
 mod plan;
+mod record;
 mod replay;
 mod serve;
 mod words;
@@ -52,6 +53,12 @@ enum Verb {
     Resume(people::Order),
     /// Send labels.
     Feedback(people::Feedback),
+    /// Show the commits of releases, from their trailers on the branch.
+    History(record::History),
+    /// Tell what differs between the branch and what is in force.
+    Diff(record::Diff),
+    /// Show the commit that a move would push.
+    Commit(record::Commit),
     /// Before a release: how long it takes to see which effect, and to pass.
     Plan(plan::Plan),
     /// Judge recorded requests, to tune margins before a release.
@@ -74,6 +81,9 @@ pub fn main() -> ExitCode {
         Verb::Pause(order) => order.run("pause"),
         Verb::Resume(order) => order.run("resume"),
         Verb::Feedback(feedback) => feedback.run(),
+        Verb::History(history) => history.run(),
+        Verb::Diff(diff) => diff.run(),
+        Verb::Commit(commit) => commit.run(),
         Verb::Plan(plan) => plan.run(),
         Verb::Replay(replay) => replay.run(),
     }

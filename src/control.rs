@@ -6,5 +6,7 @@ pub mod judge_loop;
 mod message;
 pub mod notify_loop;
 pub mod nudge_loop;
+pub mod proposal;
 mod record;
 pub mod release_loop;
+mod undo;

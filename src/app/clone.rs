@@ -1,17 +1,27 @@
 //! What the settings say of Git, as the clone that reads and commits.
 
 use crate::{
-    config::settings::{Settings, SigningFormat},
+    config::settings::{GitSettings, Settings, SigningFormat},
     io::git::{Access, Git, Limits, Remote, Signing},
 };
+use std::path::PathBuf;
 
 /// A clone lives in the state directory, or else where temporary files do; it is disposable.
 pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {
-    let git = settings.git.as_ref()?;
-    let dir = match &settings.state_dir {
-        Some(dir) => dir.join(name),
-        None => std::env::temp_dir().join(format!("coalmine-{name}-{}", std::process::id())),
-    };
+    let dir = settings.state_dir.as_ref().map_or_else(|| temporary(name), |dir| dir.join(name));
+    Some(Git::new(remote(settings.git.as_ref()?), dir))
+}
+
+/// A clone that has nothing to do with those of a running Coalmine.
+pub(super) fn aside(settings: &Settings) -> Option<Git> {
+    Some(Git::new(remote(settings.git.as_ref()?), temporary("aside")))
+}
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("coalmine-{name}-{}", std::process::id()))
+}
+
+fn remote(git: &GitSettings) -> Remote {
     let access = Access {
         ssh_key: git.ssh_key.clone(),
         known_hosts: git.known_hosts.clone(),
@@ -27,7 +37,7 @@ pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {
         SigningFormat::Ssh => Signing::Ssh,
         SigningFormat::OpenPgp => Signing::Gpg,
     });
-    let remote = Remote {
+    Remote {
         url: git.remote.clone(),
         branch: git.branch.clone(),
         path: git.path.clone(),
@@ -35,6 +45,5 @@ pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {
         access,
         signing,
         limits: Limits { command: git.timeout, history: git.history, clone_bytes: git.clone_max },
-    };
-    Some(Git::new(remote, dir))
+    }
 }

@@ -3,14 +3,11 @@
 //! The clamp already protects traffic, so this may take its time. Recomputed on every new tip, never rebased or merged: the
 //! remote's fast-forward check is the last arbiter.
 
-use super::message::{INTENT, message};
+use super::proposal::{Proposal, propose};
 use crate::{
-    config::{self, edit::edit},
     core::{
-        clamp::Clamps,
         name::Generation,
-        release::intent::{Intent, Move, Outcome, Wanted},
-        route::Route,
+        release::intent::{Outcome, Wanted},
     },
     io::{
         git::{Git, GitError, NewText, Tip},
@@ -151,29 +148,13 @@ impl CommitLoop {
 
     /// On this tip.
     async fn once(&self, git: &Git, wanted: &Wanted, tip: &Tip) -> Result<Outcome, GitError> {
-        let intent = &wanted.intent;
-        if let Some(edit) = intent.set.first() {
-            let why = format!("`set` of {} cannot be committed yet; take it out of the plan", edit.file());
-            return Err(GitError::Failed(why));
-        }
-        let Some(route) = branch_route(tip, intent)? else { return Ok(Outcome::There(tip.commit.as_str().into())) };
-        let ours = git.recorded(tip, INTENT).await?.into_iter().find(|c| c.trailer(INTENT) == Some(&intent.id()));
-        let contained = match (&wanted.shown, &ours) {
-            (_, Some(_)) => true,
-            (Some(commit), None) => git.contains(tip, commit).await?,
-            (None, None) => false,
+        let (files, message) = match propose(git, tip, wanted).await? {
+            Proposal::Nothing(outcome) => return Ok(outcome),
+            Proposal::Commit { files, message } => (files, message),
         };
-        if let (Some(ours), false) = (ours, matches!(intent.to, Move::RollBack { .. })) {
-            // By us before a restart, or by another replica: once is enough, whatever people have made of it since.
-            return Ok(Outcome::There(ours.commit.into()));
-        }
-        let changes = match wanted.on(&route, &tip.commit, contained) {
-            Ok(changes) => changes,
-            Err(outcome) => return Ok(outcome),
-        };
-        let text = edit(&tip.text, intent.route.as_str(), &changes).map_err(|e| GitError::Failed(e.to_string()))?;
-        let files = [NewText { path: git.path(), text: Some(&text) }];
-        let commit = git.record(tip, &files, &message(intent, &route, &changes)).await?;
+        let files: Vec<NewText<'_>> =
+            files.iter().map(|(path, text)| NewText { path, text: text.as_deref() }).collect();
+        let commit = git.record(tip, &files, &message).await?;
         git.push(&commit, git.branch()).await?;
         if !git.shows(&commit, git.branch()).await? {
             return Err(GitError::Stale("the remote took our commit, and the branch does not show it".into()));
@@ -198,12 +179,4 @@ fn jitter(tip: &Tip) -> Duration {
     let bytes =
         tip.commit.bytes().fold(u64::from(std::process::id()), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
     Duration::from_millis(bytes % 100)
-}
-
-fn branch_route(tip: &Tip, intent: &Intent) -> Result<Option<Arc<Route>>, GitError> {
-    let (snapshot, _) = config::read(&tip.text, &Clamps::default()).map_err(|problems| {
-        let first = problems.first().map_or(String::new(), |problem| problem.one_line("routes.yaml"));
-        GitError::Failed(format!("the file on the branch is not valid: {first}"))
-    })?;
-    Ok(snapshot.routes.named(intent.route.as_str()).map(|(_, route)| route.clone()))
 }

@@ -9,25 +9,60 @@ use jiff::Timestamp;
 
 /// The trailer by which a decision is found again.
 pub(super) const INTENT: &str = "Coalmine-Intent";
+/// The route.
+pub(super) const ROUTE: &str = "Coalmine-Route";
+/// The move.
+pub(super) const ACTION: &str = "Coalmine-Action";
+/// What is under release.
+pub(super) const ARTEFACT: &str = "Coalmine-Artefact";
+/// Which attempt at it.
+pub(super) const ATTEMPT: &str = "Coalmine-Attempt";
+/// The judge's word.
+pub(super) const VERDICT: &str = "Coalmine-Verdict";
+/// A scalar of another file that the commit has set, as JSON.
+pub(super) const SET: &str = "Coalmine-Set";
+/// Commits that it takes back.
+pub(super) const REVERTS: &str = "Coalmine-Reverts";
 
-/// The message of the commit that makes `changes` to `route` for `intent`.
-pub(super) fn message(intent: &Intent, route: &Route, changes: &[Change]) -> String {
+/// What a message is made of.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    /// The decision.
+    pub(super) intent: &'a Intent,
+    /// The route as it was.
+    pub(super) route: &'a Route,
+    /// What becomes of its variants.
+    pub(super) changes: &'a [Change],
+    /// What else is to be said, a paragraph.
+    pub(super) notes: &'a [String],
+    /// Trailers of its own.
+    pub(super) trailers: &'a [(&'static str, String)],
+}
+
+/// The message of a commit.
+pub(super) fn message(record: &Record<'_>) -> String {
+    let Record { intent, route, changes, notes, trailers } = record;
     let Intent { artefact, attempt, by, reason, verdict, numbers, window_ms, .. } = intent;
     let (name, action) = (&intent.route, intent.to.as_str());
     let [from, to] = window_ms.map(utc);
     let version = env!("CARGO_PKG_VERSION");
+    // Notes quote what others have said: a line of theirs must not become a trailer.
+    let notes = notes.iter().map(|note| note.split_whitespace().collect::<Vec<_>>().join(" "));
+    let paragraphs = [reason.to_string(), numbers.to_string(), notes.collect::<Vec<_>>().join("\n")];
+    let body: String = paragraphs.iter().filter(|text| !text.is_empty()).map(|text| format!("{text}\n\n")).collect();
+    let own: String = trailers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     format!(
-        "{}\n\n{reason}\n\n{numbers}\n\n\
-         Coalmine-Route: {name}\n\
-         Coalmine-Action: {action}\n\
-         Coalmine-Artefact: {artefact}\n\
-         Coalmine-Attempt: {attempt}\n\
+        "{}\n\n{body}\
+         {ROUTE}: {name}\n\
+         {ACTION}: {action}\n\
+         {ARTEFACT}: {artefact}\n\
+         {ATTEMPT}: {attempt}\n\
          {INTENT}: {}\n\
          Coalmine-Weights: {}\n\
-         Coalmine-Verdict: {verdict}\n\
+         {VERDICT}: {verdict}\n\
          Coalmine-Window: {from}/{to}\n\
          Coalmine-Requested-By: {by}\n\
-         Coalmine-Controller: {version}\n",
+         {own}Coalmine-Controller: {version}\n",
         subject(intent, route, changes),
         intent.id(),
         weights(route, changes),

@@ -7,6 +7,7 @@ mod access;
 mod error;
 mod log;
 mod push;
+mod revert;
 mod run;
 mod sign;
 mod write;
@@ -14,6 +15,7 @@ mod write;
 pub use access::Access;
 pub use error::GitError;
 pub use log::Recorded;
+pub use revert::NewFile;
 pub use sign::Signing;
 pub use write::NewText;
 
@@ -173,6 +175,14 @@ impl Git {
         let grep = format!("--grep=^{trailer}: ");
         let said = self.git(&["log", "-z", log::FORMAT, &grep, &tip.commit], b"").await?;
         Ok(said.split('\0').filter_map(Recorded::read).collect())
+    }
+
+    /// What `to` changes in `from`, as a unified diff.
+    ///
+    /// # Errors
+    /// [`GitError`] if a file cannot be fetched.
+    pub async fn difference(&self, from: &str, to: &str) -> Result<String, GitError> {
+        self.git(&["diff-tree", "-r", "-p", "--no-color", "--no-ext-diff", from, to], b"").await
     }
 
     async fn is_below(&self, commit: &str, tip: &str) -> Result<bool, GitError> {

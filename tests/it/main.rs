@@ -26,6 +26,7 @@ mod git;
 mod git_crash;
 mod git_servers;
 mod git_source;
+mod git_undo;
 mod githost;
 mod grpc;
 mod h2peer;

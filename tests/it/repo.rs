@@ -51,6 +51,17 @@ impl Repo {
         self.git("person", &["push", "--quiet", "origin", "HEAD:main"]);
     }
 
+    /// A person commits another file.
+    pub(super) fn file(&self, path: &str, text: &str) {
+        self.git("person", &["pull", "--quiet", "--ff-only"]);
+        let file = self.path("person").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+        self.git("person", &["add", "--all"]);
+        self.git("person", &["commit", "--quiet", "-m", "another file"]);
+        self.git("person", &["push", "--quiet", "origin", "HEAD:main"]);
+    }
+
     pub(super) fn tip(&self) -> String {
         self.git("bare.git", &["show", &format!("main:{FILE}")])
     }
