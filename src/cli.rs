@@ -43,6 +43,8 @@ enum Verb {
     Status(people::Status),
     /// Why the judge says what it says of a route: differences, intervals, evidence, and what would change the verdict.
     Explain(explain::Explain),
+    /// Take the step that waits for a person's yes.
+    Approve(people::Order),
     /// Take the next step now; past the last one, promote.
     Promote(people::Promote),
     /// Take the canary's traffic away now, and commit that.
@@ -51,6 +53,14 @@ enum Verb {
     Pause(people::Order),
     /// End a pause.
     Resume(people::Order),
+    /// No raises on any route until unfrozen; worse canaries are still rolled back.
+    Freeze(people::Freeze),
+    /// End a freeze.
+    Unfreeze(people::Freeze),
+    /// Give the candidate a weight for a while, whatever the file says; it ends by itself.
+    SetWeight(people::SetWeight),
+    /// Let a rejected variant in again, by a commit.
+    Readmit(people::Readmit),
     /// Send labels.
     Feedback(people::Feedback),
     /// Show the commits of releases, from their trailers on the branch.
@@ -76,10 +86,15 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => check.run(),
         Verb::Status(status) => status.run(),
         Verb::Explain(explain) => explain.run(),
+        Verb::Approve(order) => order.run("approve"),
         Verb::Promote(promote) => promote.run(),
         Verb::Rollback(order) => order.run("rollback"),
         Verb::Pause(order) => order.run("pause"),
         Verb::Resume(order) => order.run("resume"),
+        Verb::Freeze(freeze) => freeze.run("freeze"),
+        Verb::Unfreeze(freeze) => freeze.run("unfreeze"),
+        Verb::SetWeight(set) => set.run(),
+        Verb::Readmit(readmit) => readmit.run(),
         Verb::Feedback(feedback) => feedback.run(),
         Verb::History(history) => history.run(),
         Verb::Diff(diff) => diff.run(),

@@ -7,6 +7,6 @@ mod message;
 pub mod notify_loop;
 pub mod nudge_loop;
 pub mod proposal;
-mod record;
+pub mod record;
 pub mod release_loop;
 mod undo;

@@ -56,6 +56,11 @@ fn standing(release: &ReleaseStatus) -> Value {
         "at_weight_ms": release.at_weight_ms,
         "next_weight": release.next.map(|weight| weight.to_string()),
         "paused_by": release.paused_by.as_deref(),
+        "frozen_by": release.frozen_by.as_deref(),
+        "alerts": release.alerts.iter().map(|alert| alert.as_str()).collect::<Vec<_>>(),
+        "by_hand": release.by_hand.as_ref().map(|one| json!({
+            "weight": one.weight.to_string(), "until_ms": one.until.wall_ms, "by": &*one.by, "reason": &*one.reason,
+        })),
         "decided_ms": release.decided_ms,
         "commit": release.commit.as_deref(),
         "trouble": release.trouble.as_deref(),

@@ -86,8 +86,18 @@ fn wanted(tip: &Tip, route: &str, thought: Thought, reason: &str) -> anyhow::Res
     let (_, route) =
         snapshot.routes.named(route).with_context(|| format!("there is no route `{route}` on the branch"))?;
     let now = clock::now();
-    let release = Release::begin(route, now).context("the route is in no release on the branch")?;
-    let seen = Seen { route, judgement: None, held: false, outcome: None, git: true, now };
+    let release = Release::begin(route, 1, now).context("the route is in no release on the branch")?;
+    let seen = Seen {
+        route,
+        judgement: None,
+        held: None,
+        heir: true,
+        by_hand: false,
+        frozen: false,
+        outcome: None,
+        git: true,
+        now,
+    };
     let plan = route.plan.clone().unwrap_or_default();
     let next = plan.steps.iter().map(|step| step.weight).find(|weight| *weight > release.stay.weight);
     let to = match (thought, next.unwrap_or(Weight::FULL)) {
@@ -97,7 +107,7 @@ fn wanted(tip: &Tip, route: &str, thought: Thought, reason: &str) -> anyhow::Res
         (Thought::Next, weight) => Move::Step(weight),
     };
     let intent = Intent::new(&release, &seen, to, "dry-run", reason);
-    Ok(Wanted { intent, shown: None, generation: Generation(0) })
+    Ok(Wanted { intent, shown: None, learned: false, diverged: false, generation: Generation(0) })
 }
 
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -1,9 +1,13 @@
-//! What people ask of a running Coalmine: `status`, `promote`, `rollback`, `pause`, `resume`, `feedback`.
+//! What people ask of a running Coalmine: `status`, orders about releases (`people/orders`), `feedback`.
+
+mod orders;
+
+pub(super) use orders::{Freeze, Order, Promote, Readmit, SetWeight};
 
 use crate::io::client::Client;
 use anyhow::{Context as _, anyhow, bail};
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     fs,
     io::{BufRead, BufReader, Write as _},
@@ -37,31 +41,6 @@ pub(super) struct Status {
     there: There,
 }
 
-/// An order about one route.
-#[derive(clap::Args, Debug)]
-pub(super) struct Order {
-    /// The route.
-    route: String,
-    /// Why; it stands in the commit.
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Who; it stands in the commit.
-    #[arg(long, env = "USER", default_value = "")]
-    by: String,
-    #[command(flatten)]
-    there: There,
-}
-
-/// An order to go on.
-#[derive(clap::Args, Debug)]
-pub(super) struct Promote {
-    #[command(flatten)]
-    order: Order,
-    /// Also against a judge that has not passed the canary. Needs a reason.
-    #[arg(long, requires = "reason")]
-    override_judge: bool,
-}
-
 /// Labels.
 #[derive(clap::Args, Debug)]
 pub(super) struct Feedback {
@@ -74,27 +53,6 @@ pub(super) struct Feedback {
 impl Status {
     pub(super) fn run(self) -> ExitCode {
         finish(self.there.show(self.route.as_deref()))
-    }
-}
-
-impl Order {
-    pub(super) fn run(self, command: &str) -> ExitCode {
-        finish(self.give(command, false))
-    }
-
-    fn give(&self, command: &str, override_judge: bool) -> anyhow::Result<()> {
-        let Self { route, reason, by, there } = self;
-        let body =
-            json!({ "route": route, "command": command, "reason": reason, "by": by, "override_judge": override_judge });
-        let answer = there.call(Method::POST, "/v1/commands", body.to_string())?;
-        there.print(&answer, |answer| answer["result"].as_str().unwrap_or("done").to_owned());
-        Ok(())
-    }
-}
-
-impl Promote {
-    pub(super) fn run(self) -> ExitCode {
-        finish(self.order.give("promote", self.override_judge))
     }
 }
 
@@ -223,12 +181,27 @@ fn table(route: &Value) -> String {
             |key: &str| release.get(key).filter(|value| !value.is_null()).map(text).filter(|text| !text.is_empty());
         let mut line =
             format!("  release    {}, attempt {}", of("state").unwrap_or_default(), of("attempt").unwrap_or_default());
-        for (key, word) in
-            [("reason", ""), ("paused_by", "paused by "), ("commit", "commit "), ("trouble", "trouble: ")]
-        {
+        for (key, word) in [
+            ("reason", ""),
+            ("paused_by", "paused by "),
+            ("frozen_by", "frozen by "),
+            ("commit", "commit "),
+            ("trouble", "trouble: "),
+        ] {
             line += &of(key).map_or(String::new(), |value| format!(", {word}{value}"));
         }
         lines.push(line);
+        let alerts: Vec<String> =
+            release.get("alerts").and_then(Value::as_array).into_iter().flatten().map(text).collect();
+        if !alerts.is_empty() {
+            lines.push(format!("  alerts     {}", alerts.join(", ")));
+        }
+        if let Some(one) = release.get("by_hand").filter(|one| one.is_object()) {
+            let until =
+                one["until_ms"].as_i64().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+            let (weight, by) = (text(&one["weight"]), text(&one["by"]));
+            lines.push(format!("  by hand    {weight} % until {}, by {by}", until.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        }
     }
     lines.push(format!(
         "  {:<16} {:<9} {:>6} {:>10} {:>10} {:>8} {:>8}",

@@ -6,7 +6,7 @@ use super::{
     spec::{PlanSpec, RouteSpec, Spec, VariantSpec},
 };
 use crate::core::{
-    clamp::{Clamps, effective},
+    clamp::{Clamps, Share, effective},
     name::{Artefact, Generation, ReleaseKey},
     route::{ReleaseView, Route, RouteTable},
     snapshot::Snapshot,
@@ -188,13 +188,14 @@ fn artefact(variant: &VariantSpec) -> Artefact {
 
 fn variants(spec: &RouteSpec, clamps: &Clamps, list: &Problems) -> Vec<Variant> {
     let artefacts: Vec<Artefact> = spec.variants.iter().map(artefact).collect();
-    let held = |at: &Artefact| clamps.holds(&spec.name.value, at);
-    let overlay: Vec<_> = spec
-        .variants
-        .iter()
-        .zip(&artefacts)
-        .map(|(v, artefact)| (v.role.value, v.weight.value, held(artefact)))
-        .collect();
+    let route = &spec.name.value;
+    let share = |(v, artefact): (&VariantSpec, &Artefact)| Share {
+        role: v.role.value,
+        said: v.weight.value,
+        held: clamps.holds(route, artefact),
+        by_hand: clamps.by_hand(route, artefact).filter(|_| matches!(v.role.value, Role::Canary | Role::Stable)),
+    };
+    let overlay: Vec<Share> = spec.variants.iter().zip(&artefacts).map(share).collect();
     let said: Vec<Weight> = spec.variants.iter().map(|v| v.weight.value).collect();
     let weights = effective(&overlay).unwrap_or_else(|| {
         let place: &Place = &spec.variants_place;

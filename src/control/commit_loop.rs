@@ -60,7 +60,7 @@ impl CommitLoop {
                 done.get(&wanted.intent.id()).is_none_or(|last| again(wanted, *last) <= Instant::now())
             };
             let (Some(git), Some(next)) = (&self.git, wanted.iter().find(due)) else {
-                let asked = wanted.iter().filter(|wanted| wanted.shown.is_some());
+                let asked = wanted.iter().filter(|wanted| wanted.asks());
                 let alarm = asked.filter_map(|w| done.get(&w.intent.id()).map(|last| again(w, *last))).min();
                 let changed = match alarm {
                     Some(alarm) => tokio::select! {
@@ -166,7 +166,7 @@ impl CommitLoop {
 
 /// When an intent that was carried out is due once more.
 fn again(wanted: &Wanted, (at, generation): (Instant, Generation)) -> Instant {
-    match wanted.shown.is_some() {
+    match wanted.asks() {
         true if wanted.generation == generation => at + ASK_EVERY,
         true => at,
         // Decided once and for all; the release loop takes it off the list.

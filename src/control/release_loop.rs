@@ -72,9 +72,7 @@ impl ReleaseLoop {
     /// rejected stays at 0 from the first request on.
     #[must_use]
     pub fn new(input: In, out: Out, store: Store, git: bool) -> Self {
-        let quarantine = record::load_quarantine(&store);
-        let releases = record::load_releases(&store, &quarantine, clock::now());
-        let ledger = Ledger { releases, quarantine };
+        let ledger = record::load(&store, clock::now());
         out.clamps.send_replace(Arc::new(ledger.clamps()));
         out.attempts.send_replace(Arc::new(ledger.attempts()));
         Self { ledger, input, out, store, git, saved_ms: 0 }
@@ -105,42 +103,44 @@ impl ReleaseLoop {
         let (snapshot, git, now) = (&live.snapshot, self.git, clock::now());
         let world = World { snapshot, judgements: &judgements, outcomes: &outcomes, git, now };
         let mut news = self.ledger.look(&world);
+        let ordered = asked.is_some();
         if let Some(Asked { order, answer }) = asked {
             let done = self.ledger.obey(&order, &world).map(|(words, more)| {
-                tracing::warn!(route = %order.route, command = order.command.as_str(), by = %order.by,
-                    reason = %order.reason, "order");
+                tracing::warn!(route = order.command.route().map(RouteName::as_str), command = order.command.as_str(),
+                    by = %order.by, reason = %order.reason, "order");
                 news.extend(more);
                 words
             });
             // A caller that has hung up does not take its order back.
             let _ = answer.send(done);
         }
-        let rejected = |news: &News| matches!(news, News::Clamped(_) | News::Lifted(_) | News::OnBranch(_));
-        if news.iter().any(rejected) {
-            // Traffic first: the disk may be slow, the canary is worse now.
-            self.out.clamps.send_replace(Arc::new(self.ledger.clamps()));
-            record::save_quarantine(&self.store, &self.ledger.quarantine);
+        // Traffic first: the disk may be slow, the canary is worse now.
+        replace(&self.out.clamps, Arc::new(self.ledger.clamps()));
+        if ordered || !news.is_empty() {
+            record::save(&self.store, &self.ledger, now);
+            self.saved_ms = now.mono_ms;
         }
         replace(&self.out.attempts, Arc::new(self.ledger.attempts()));
         replace(&self.out.wanted, Arc::new(self.ledger.wanted(&world)));
         self.publish_status(&world);
-        if !news.is_empty() || now.mono_ms >= self.saved_ms + SAVE_EVERY_MS {
+        if now.mono_ms >= self.saved_ms + SAVE_EVERY_MS {
             self.saved_ms = now.mono_ms;
-            record::save_releases(&self.store, &self.ledger.releases, now);
+            record::save_releases(&self.store, &self.ledger, now);
         }
         news.iter().for_each(tell);
     }
 
     fn publish_status(&self, world: &World<'_>) {
-        let status = self.ledger.releases.iter().map(|(name, release)| {
-            let plan = world.snapshot.routes.named(name.as_str()).and_then(|(_, route)| route.plan.as_ref());
-            let outcome = release.state.intent().and_then(|intent| world.outcomes.get(&intent.id()));
-            (name.clone(), ReleaseStatus::of(release, plan, outcome, world.now))
-        });
+        let status = self
+            .ledger
+            .releases
+            .iter()
+            .map(|(name, release)| (name.clone(), ReleaseStatus::of(name, release, &self.ledger, world)));
         self.out.releases.send_replace(Arc::new(status.collect()));
     }
 }
 
+#[allow(clippy::cognitive_complexity, reason = "one line of the log a kind of news; what the macros expand to counts")]
 fn tell(news: &News) {
     match news {
         News::Begins(route) => tracing::info!(%route, "release begins"),
@@ -149,7 +149,18 @@ fn tell(news: &News) {
             tracing::warn!(route = %intent.route, artefact = %intent.artefact, by = %intent.by, reason = %intent.reason,
                 verdict = %intent.verdict, "clamped to 0");
         }
+        News::Learned(intent) => {
+            tracing::info!(route = %intent.route, artefact = %intent.artefact, "the routes file rejects it: held at 0");
+        }
         News::OnBranch(route) => tracing::info!(%route, "the branch shows the rollback"),
+        News::Diverged(route) => {
+            tracing::error!(%route, "a person made stable what is rejected: held at 0 until they readmit it");
+        }
+        News::Readmitting(route) => tracing::info!(%route, "letting in again: asked for, or done with"),
+        News::ByHand(route) => tracing::warn!(%route, "a weight is set by hand"),
+        News::ByHandOver(route) => tracing::warn!(%route, "the weight that was set by hand is over: the file's again"),
+        News::Frozen(by) => tracing::warn!(%by, "all raises are frozen"),
+        News::Unfrozen => tracing::warn!("raises are frozen no longer"),
         News::Lifted(intent) => {
             tracing::warn!(route = %intent.route, artefact = %intent.artefact, "clamp lifted: a person let it in again");
         }

@@ -1,11 +1,30 @@
-//! What a person may ask of a release.
+//! What a person may ask of the releases.
 
-use super::name::{Generation, RouteName};
+use super::{
+    name::{Generation, RouteName, VariantName},
+    split::Weight,
+};
 
-/// An order from a person. Safety still acts on its own, whatever is paused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Longest time for which a weight may be set by hand, milliseconds: a commit is the way to stay longer.
+pub const BY_HAND_MS_MAX: u64 = 24 * 3600 * 1000;
+
+/// An order from a person. Safety still acts on its own, whatever is paused or frozen.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Take the next step of the plan now, or approve the one that waits for approval; past the last step: promote.
+    /// No raises on any route until `Unfreeze`. A worse canary is still rolled back.
+    Freeze,
+    /// End a freeze.
+    Unfreeze,
+    /// About the release of one route.
+    Route(RouteName, Wish),
+}
+
+/// What may be asked of one release.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Take the step that waits for a person's yes.
+    Approve,
+    /// Take the next step of the plan now, whether or not it is due; past the last step: promote.
     Promote {
         /// Also against a judge that has not passed the canary.
         override_judge: bool,
@@ -16,17 +35,53 @@ pub enum Command {
     Pause,
     /// End a pause.
     Resume,
+    /// The candidate gets this weight for a while, whatever the file says. The only way above the delivered weight.
+    SetWeight {
+        /// The weight.
+        weight: Weight,
+        /// For how long, milliseconds, at most [`BY_HAND_MS_MAX`].
+        for_ms: u64,
+    },
+    /// The file's weight again.
+    ClearWeight,
+    /// Let a rejected variant in again, by a commit.
+    Readmit(VariantName),
 }
 
 impl Command {
     /// The word in the API, in messages and in trailers.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Freeze => "freeze",
+            Self::Unfreeze => "unfreeze",
+            Self::Route(_, wish) => wish.as_str(),
+        }
+    }
+
+    /// The route it is about; `None`: all of them.
+    #[must_use]
+    pub fn route(&self) -> Option<&RouteName> {
+        match self {
+            Self::Freeze | Self::Unfreeze => None,
+            Self::Route(route, _) => Some(route),
+        }
+    }
+}
+
+impl Wish {
+    /// The word in the API, in messages and in trailers.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
             Self::Promote { .. } => "promote",
             Self::Rollback => "rollback",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::SetWeight { .. } => "set_weight",
+            Self::ClearWeight => "clear_weight",
+            Self::Readmit(_) => "readmit",
         }
     }
 }
@@ -34,9 +89,7 @@ impl Command {
 /// A command with who gave it, why, and the world it was given in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {
-    /// The route it is about.
-    pub route: RouteName,
-    /// What to do.
+    /// What to do, and to what.
     pub command: Command,
     /// Who asked: lands in the commit's `Coalmine-Requested-By` trailer.
     pub by: Box<str>,

@@ -239,7 +239,7 @@ mod tests {
             numbers: "".into(),
             window_ms: [1, 2],
         };
-        Wanted { intent, shown: shown.map(Into::into), generation: Generation(1) }
+        Wanted { intent, shown: shown.map(Into::into), learned: false, diverged: false, generation: Generation(1) }
     }
 
     fn look(told: &mut Told, wanted: &[Wanted], outcome: Option<Outcome>) -> Vec<Kind> {

@@ -1,7 +1,7 @@
 //! The present, as an argument: the core never reads a clock.
 
 /// One reading of both clocks of the process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Hash, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Now {
     /// Milliseconds since the process started; never goes back. Windows, holds and deadlines are measured with it.
     pub mono_ms: u64,

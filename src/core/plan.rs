@@ -43,7 +43,7 @@ pub struct Watch {
 }
 
 /// How a rollback commit comes to say that the candidate gets nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum RollbackKind {
     /// Weight and role of the variants involved.
     #[default]
@@ -79,7 +79,7 @@ pub struct Rollback {
 pub const FILE_EDIT_BYTES_MAX: usize = 256;
 
 /// One scalar of another YAML file of the repository, set by the same commit as a weight.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct FileEdit {
     file: Box<str>,
     path: Box<str>,

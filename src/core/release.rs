@@ -3,13 +3,15 @@
 //! How far a release has come is what the delivered file says; a state adds only what the file cannot say. Down is a clamp
 //! first and a commit after. Up is a commit, and counts once it is delivered. Rollback wins from every state.
 
+mod alert;
+mod by_hand;
 mod due;
 pub mod intent;
 pub mod ledger;
+mod orders;
 pub mod quarantine;
 
 use super::{
-    command::{Command, Order, Refused},
     judge::{Judgement, Verdict},
     name::{Artefact, ReleaseKey},
     now::Now,
@@ -17,42 +19,62 @@ use super::{
     split::Weight,
     variant::Role,
 };
-use due::{Due, due};
+use due::{Due, brake, due};
 use intent::{Intent, Move, Outcome};
 
+pub use alert::Alert;
+pub use by_hand::ByHand;
 pub use due::Hold;
 
 /// A raise that turned out to rest on another file than the branch has is decided again after so long.
 const AGAIN_AFTER_MS: u64 = 30_000;
 
-/// What is true while the candidate stays at one weight.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Stay {
-    /// The candidate's weight in the delivered file.
-    pub weight: Weight,
-    /// Whether it has been promoted.
-    pub promoted: bool,
+/// So long after its commit a raise is looked for again; the slowest delivery takes about six minutes.
+const DELIVERY_MS_MAX: u64 = 600_000;
+
+/// How long something lasts, over restarts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Spell {
     /// Since when, in this process.
     pub since: Now,
-    /// Time spent at this weight in earlier processes, milliseconds.
+    /// In earlier processes, milliseconds.
     pub before_ms: u64,
-    /// Canary requests that had been judged when it began.
-    pub requests_at: u64,
-    /// Canary labels that had been judged when it began.
-    pub labels_at: u64,
 }
 
-impl Stay {
-    /// Time at this weight, milliseconds.
+impl Spell {
+    /// Begins now.
+    #[must_use]
+    pub fn begin(now: Now) -> Self {
+        Self { since: now, before_ms: 0 }
+    }
+
+    /// How long so far, milliseconds.
     #[must_use]
     pub fn elapsed_ms(&self, now: Now) -> u64 {
         self.before_ms + now.since_ms(self.since)
     }
 }
 
+/// What is true while the candidate stays at one weight.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Stay {
+    /// The candidate's weight in the delivered file.
+    pub weight: Weight,
+    /// Whether it has been promoted.
+    pub promoted: bool,
+    /// How long.
+    pub spell: Spell,
+    /// Canary requests that had been judged when it began.
+    pub requests_at: u64,
+    /// Canary labels that had been judged when it began.
+    pub labels_at: u64,
+}
+
 /// What the file cannot say.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum State {
+    /// The canary has weight 0, and no copies by which it could be judged: a person starts it.
+    Staged,
     /// The weight has just arrived: nothing is said about it before the warm-up is over.
     Baking,
     /// Evidence is gathered; the hold is not over.
@@ -71,10 +93,12 @@ pub enum State {
     RolledBack,
     /// It is the route's stable one, and its predecessor has no traffic any more.
     Promoted,
+    /// The file does not have it any more. If that was an old file, it goes on where it was.
+    Withdrawn,
 }
 
 /// One release of one route.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Release {
     /// Its identity.
     pub key: ReleaseKey,
@@ -82,12 +106,25 @@ pub struct Release {
     pub artefact: Artefact,
     /// Which attempt: a rejected artefact that a person lets in again starts another.
     pub attempt: u32,
+    /// How long this attempt has lasted.
+    pub age: Spell,
     /// Who paused it.
     pub paused_by: Option<Box<str>>,
     /// The weight it is at.
     pub stay: Stay,
+    /// The file, by its digest, that the branch had left behind when a raise was to be committed, and when that was.
+    pub behind: Option<(u64, Now)>,
     /// Where it stands.
     pub state: State,
+}
+
+/// What holds an artefact at 0, as its release sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held<'a> {
+    /// The rollback.
+    pub intent: &'a Intent,
+    /// Whether the branch has shown it.
+    pub shown: bool,
 }
 
 /// The world as a step sees it.
@@ -97,8 +134,14 @@ pub struct Seen<'a> {
     pub route: &'a Route,
     /// What the judge last said of the route.
     pub judgement: Option<&'a Judgement>,
-    /// Whether the artefact is held at 0.
-    pub held: bool,
+    /// What holds the artefact at 0, if anything does.
+    pub held: Option<Held<'a>>,
+    /// Whether somebody could take the artefact's traffic.
+    pub heir: bool,
+    /// Whether its weight is set by hand.
+    pub by_hand: bool,
+    /// Whether raises are frozen.
+    pub frozen: bool,
     /// What became of the intent in flight.
     pub outcome: Option<&'a Outcome>,
     /// Whether there is a branch to commit to.
@@ -108,7 +151,7 @@ pub struct Seen<'a> {
 }
 
 /// What a step asks the control loop for. Doing it twice is doing it once.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Hold the artefact at 0 now, and commit that.
     RollBack(Box<Intent>),
@@ -129,135 +172,144 @@ impl Seen<'_> {
     fn judged(&self, release: &Release) -> Option<&Judgement> {
         self.judgement.filter(|j| j.release == release.key && j.attempt == release.attempt)
     }
+
+    fn weight(&self, view: &ReleaseView) -> Weight {
+        self.route.variant(view.candidate).map_or(Weight::ZERO, |v| v.said)
+    }
 }
 
 impl Release {
     /// A release that has just been delivered; `None` if the route is in none.
     #[must_use]
-    pub fn begin(route: &Route, now: Now) -> Option<Self> {
+    pub fn begin(route: &Route, attempt: u32, now: Now) -> Option<Self> {
         let view = route.release.as_ref()?;
         let candidate = route.variant(view.candidate)?;
-        let stay = Stay { weight: candidate.said, promoted: view.promoted, since: now, ..Stay::default() };
-        let state = if view.promoted { State::Watching } else { State::Baking };
-        Some(Self { key: view.key, artefact: candidate.artefact.clone(), attempt: 1, paused_by: None, stay, state })
+        let spell = Spell::begin(now);
+        Some(Self {
+            key: view.key,
+            artefact: candidate.artefact.clone(),
+            attempt,
+            age: spell,
+            paused_by: None,
+            stay: Stay { weight: candidate.said, promoted: view.promoted, spell, ..Stay::default() },
+            behind: None,
+            state: State::Baking,
+        })
     }
 
     /// The next state of the release, and what is to be done about it.
     #[must_use]
     pub fn step(mut self, seen: &Seen<'_>) -> (Self, Option<Action>) {
         let Some(view) = seen.view(self.key) else {
-            self.end(seen.route);
+            self.state = self.without(seen.route);
             return (self, None);
         };
-        let down = matches!(self.state, State::RollingBack(_) | State::RolledBack);
-        if seen.held {
-            self.state = if down { self.state } else { State::RolledBack };
+        if let Some(held) = &seen.held {
+            self.stay_held(held, seen.weight(view));
             return (self, None);
         }
-        if down {
-            self.attempt += 1;
-            self.arrive(view, seen);
+        self.settle(view, seen);
+        if let Some(Verdict::Fail(signal)) = seen.judged(&self).map(|judgement| judgement.verdict) {
+            return self.roll_back(seen, "judge", &format!("worse in {}", signal.as_str()));
         }
-        let weight = seen.route.variant(view.candidate).map_or(Weight::ZERO, |v| v.said);
-        if (weight, view.promoted) != (self.stay.weight, self.stay.promoted) || self.state == State::Promoted {
-            self.arrive(view, seen);
-        }
-        let judged = seen.judged(&self);
-        if let Some(judgement) = judged
-            && let Verdict::Fail(signal) = judgement.verdict
-        {
-            let reason = format!("worse in {}", signal.as_str());
-            return self.roll_back(seen, "judge", &reason);
-        }
-        if let State::Advancing(intent, since) = &self.state {
-            // The route was changed by somebody else, or the branch was another than we judged: decide again.
-            let late = matches!(seen.outcome, Some(Outcome::Moved)) && seen.now.since_ms(*since) >= AGAIN_AFTER_MS;
-            if intent.digest == seen.route.digest && !late {
-                return (self, None);
-            }
+        if self.is_in_flight(seen) {
+            return (self, None);
         }
         match due(&self, seen) {
+            Due::Staged => self.state = State::Staged,
             Due::Waiting if self.stay.promoted => self.state = State::Watching,
-            Due::Waiting => {
-                let warm = judged.is_some_and(|j| seen.now.since_ms(j.since) >= seen.route.policy.warmup_ms);
-                self.state = if warm { State::Judging } else { State::Baking };
-            }
+            Due::Waiting if self.is_warm(seen) => self.state = State::Judging,
+            Due::Waiting => self.state = State::Baking,
             Due::Held(hold) => self.state = State::Holding(hold),
             Due::Approval => self.state = State::AwaitingApproval,
             Due::RollBack => return self.roll_back(seen, "judge", "undecided at the end of the step"),
-            Due::Raise(to) => {
-                let intent = Intent::new(&self, seen, to, "judge", "the plan");
-                self.state = State::Advancing(Box::new(intent), seen.now);
-            }
+            Due::Raise(to) => self.advance(seen, to, "judge", "the plan"),
         }
         (self, None)
     }
 
-    /// Carries out a person's order; what was done, in words.
-    ///
-    /// # Errors
-    /// [`Refused`] if it does not fit; nothing has then changed.
-    pub fn obey(mut self, order: &Order, seen: &Seen<'_>) -> Result<(Self, Option<Action>, String), Refused> {
-        let not_now = |text: &str| Err(Refused::NotNow(text.into()));
-        if matches!(self.state, State::RolledBack | State::Promoted) || seen.view(self.key).is_none() {
-            return Err(Refused::NoRelease(seen.route.name.clone()));
-        }
-        let rolling_back = matches!(self.state, State::RollingBack(_));
-        match order.command {
-            Command::Pause => {
-                self.paused_by = Some(order.by.clone());
-                if matches!(self.state, State::Advancing(..)) && seen.outcome.is_none() {
-                    self.state = State::Judging;
-                }
-                Ok((self, None, "paused: no raises until resumed; a worse canary is still rolled back".into()))
-            }
-            Command::Resume if self.paused_by.is_none() => not_now("it is not paused"),
-            Command::Resume => {
-                self.paused_by = None;
-                Ok((self, None, "resumed".into()))
-            }
-            Command::Rollback if rolling_back => not_now("it is being rolled back already"),
-            Command::Rollback => {
-                let (this, action) = self.roll_back(seen, &order.by, &order.reason);
-                Ok((this, action, "clamped to 0; the rollback is committed next".into()))
-            }
-            Command::Promote { .. } if rolling_back => not_now("it is being rolled back"),
-            Command::Promote { override_judge } => {
-                let to = due::asked(&self, seen, override_judge).map_err(|why| Refused::NotNow(why.into()))?;
-                let words = format!("{} is committed next; it counts once it is delivered", to.words());
-                let intent = Intent::new(&self, seen, to, &order.by, &order.reason);
-                self.state = State::Advancing(Box::new(intent), seen.now);
-                Ok((self, None, words))
-            }
+    /// The file's route is not in this release; what that means is in the artefact's role.
+    fn without(&self, route: &Route) -> State {
+        match route.variants.iter().find(|v| v.artefact == self.artefact).map(|v| v.role) {
+            Some(Role::Stable) => State::Promoted,
+            Some(Role::Rejected) => State::RolledBack,
+            Some(Role::Canary | Role::Previous | Role::Shadow) | None => State::Withdrawn,
         }
     }
 
+    /// It gets nothing, whatever the file says.
+    fn stay_held(&mut self, held: &Held<'_>, said: Weight) {
+        let arrived = held.shown && said == Weight::ZERO;
+        match &self.state {
+            // A replayed old file does not make it less rolled back.
+            State::RolledBack => {}
+            State::RollingBack(_) if !arrived => {}
+            _ if arrived => self.state = State::RolledBack,
+            _ => self.state = State::RollingBack(Box::new(held.intent.clone())),
+        }
+    }
+
+    /// Takes in what was delivered: another weight, or an artefact that was let in again, which starts another attempt.
+    fn settle(&mut self, view: &ReleaseView, seen: &Seen<'_>) {
+        let over = matches!(self.state, State::RollingBack(_) | State::RolledBack | State::Promoted);
+        if over {
+            self.attempt += 1;
+            self.age = Spell::begin(seen.now);
+        }
+        let weight = seen.weight(view);
+        let moved = (weight, view.promoted) != (self.stay.weight, self.stay.promoted);
+        if !over && !moved && self.state != State::Withdrawn {
+            return;
+        }
+        let evidence = seen.judged(self).map(|judgement| &judgement.evidence);
+        self.stay = Stay {
+            weight,
+            promoted: view.promoted,
+            spell: Spell::begin(seen.now),
+            requests_at: evidence.map_or(0, |e| e.canary_requests),
+            labels_at: evidence.map_or(0, |e| e.canary_labels),
+        };
+        self.state = State::Baking;
+    }
+
+    /// Whether a raise is on its way and still makes sense.
+    fn is_in_flight(&mut self, seen: &Seen<'_>) -> bool {
+        let State::Advancing(intent, since) = &self.state else { return false };
+        if intent.digest != seen.route.digest {
+            return false;
+        }
+        let lost = match seen.outcome {
+            None | Some(Outcome::Failing(_)) if brake(self, seen).is_some() => return false,
+            None | Some(Outcome::Failing(_)) => false,
+            Some(Outcome::Committed(_) | Outcome::There(_)) => seen.now.since_ms(*since) >= DELIVERY_MS_MAX,
+            Some(Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) => true,
+        };
+        if lost {
+            self.behind = Some((intent.digest, seen.now));
+        }
+        !lost
+    }
+
+    fn is_warm(&self, seen: &Seen<'_>) -> bool {
+        seen.judged(self).is_some_and(|judgement| seen.now.since_ms(judgement.since) >= seen.route.policy.warmup_ms)
+    }
+
+    fn advance(&mut self, seen: &Seen<'_>, to: Move, by: &str, reason: &str) {
+        let intent = Intent::new(self, seen, to, by, reason);
+        self.state = State::Advancing(Box::new(intent), seen.now);
+    }
+
+    /// Clamps and rolls back; holds if nobody could take the traffic, because an outage by safety is worse.
     fn roll_back(mut self, seen: &Seen<'_>, by: &str, reason: &str) -> (Self, Option<Action>) {
+        if !seen.heir {
+            self.state = State::Holding(Hold::NoHeir);
+            return (self, None);
+        }
         let promoting = matches!(&self.state, State::Advancing(intent, _) if matches!(intent.to, Move::Promote { .. }));
         let to = Move::RollBack { promoted: self.stay.promoted || promoting, kind: seen.route.rollback.kind };
         let intent = Box::new(Intent::new(&self, seen, to, by, reason));
         self.state = State::RollingBack(intent.clone());
         (self, Some(Action::RollBack(intent)))
-    }
-
-    /// Another weight was delivered, or the artefact was let in again.
-    fn arrive(&mut self, view: &ReleaseView, seen: &Seen<'_>) {
-        let evidence = seen.judged(self).map(|judgement| &judgement.evidence);
-        self.stay = Stay {
-            weight: seen.route.variant(view.candidate).map_or(Weight::ZERO, |v| v.said),
-            promoted: view.promoted,
-            since: seen.now,
-            before_ms: 0,
-            requests_at: evidence.map_or(0, |e| e.canary_requests),
-            labels_at: evidence.map_or(0, |e| e.canary_labels),
-        };
-        self.state = if view.promoted { State::Watching } else { State::Baking };
-    }
-
-    /// The file says that the release is over; how, is in the artefact's role.
-    fn end(&mut self, route: &Route) {
-        let role = route.variants.iter().find(|v| v.artefact == self.artefact).map(|v| v.role);
-        self.state = if role == Some(Role::Stable) { State::Promoted } else { State::RolledBack };
     }
 }
 
@@ -266,6 +318,7 @@ impl State {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Staged => "staged",
             Self::Baking => "baking",
             Self::Judging => "judging",
             Self::Holding(_) => "holding",
@@ -275,11 +328,13 @@ impl State {
             Self::RollingBack(_) => "rolling_back",
             Self::RolledBack => "rolled_back",
             Self::Promoted => "promoted",
+            Self::Withdrawn => "withdrawn",
         }
     }
 
     /// Every word that [`Self::as_str`] gives.
-    pub const ALL: [&'static str; 9] = [
+    pub const ALL: [&'static str; 11] = [
+        "staged",
         "baking",
         "judging",
         "holding",
@@ -289,20 +344,49 @@ impl State {
         "rolling_back",
         "rolled_back",
         "promoted",
+        "withdrawn",
     ];
 
-    /// The intent that the branch should take.
+    /// Whether nothing more comes of it unless a person commits something.
     #[must_use]
-    pub fn intent(&self) -> Option<&Intent> {
+    pub fn is_over(&self) -> bool {
         match self {
-            Self::Advancing(intent, _) | Self::RollingBack(intent) => Some(intent),
-            Self::Baking
+            Self::RolledBack | Self::Promoted | Self::Withdrawn => true,
+            Self::Staged
+            | Self::Baking
+            | Self::Judging
+            | Self::Holding(_)
+            | Self::AwaitingApproval
+            | Self::Advancing(..)
+            | Self::Watching
+            | Self::RollingBack(_) => false,
+        }
+    }
+
+    /// The raise that the branch should take.
+    #[must_use]
+    pub fn raise(&self) -> Option<&Intent> {
+        match self {
+            Self::Advancing(intent, _) => Some(intent),
+            Self::Staged
+            | Self::Baking
             | Self::Judging
             | Self::Holding(_)
             | Self::AwaitingApproval
             | Self::Watching
+            | Self::RollingBack(_)
             | Self::RolledBack
-            | Self::Promoted => None,
+            | Self::Promoted
+            | Self::Withdrawn => None,
+        }
+    }
+
+    /// The intent that the branch should take, up or down.
+    #[must_use]
+    pub fn intent(&self) -> Option<&Intent> {
+        match self {
+            Self::RollingBack(intent) => Some(intent),
+            other => other.raise(),
         }
     }
 }

@@ -4,12 +4,11 @@
 //! together with the snapshot.
 
 use super::{
-    name::{Generation, ReleaseKey, Revision},
-    now::Now,
-    plan::Plan,
+    name::{Generation, ReleaseKey, Revision, RouteName},
     release::{
-        Release, State,
+        Alert, ByHand, Release, State,
         intent::{Intent, Outcome},
+        ledger::{Ledger, World},
     },
     split::Weight,
 };
@@ -50,6 +49,12 @@ pub struct ReleaseStatus {
     pub next: Option<Weight>,
     /// Who paused it.
     pub paused_by: Option<Box<str>>,
+    /// Who froze all raises.
+    pub frozen_by: Option<Box<str>>,
+    /// The weight that a person set for a while, and until when.
+    pub by_hand: Option<ByHand>,
+    /// What a person should know of.
+    pub alerts: Vec<Alert>,
     /// When the intent in flight was decided, milliseconds since 1970 UTC.
     pub decided_ms: Option<u64>,
     /// The commit of the intent in flight.
@@ -61,24 +66,26 @@ pub struct ReleaseStatus {
 }
 
 impl ReleaseStatus {
-    /// What `release` looks like from outside.
+    /// What `release` of the route `name` looks like from outside.
     #[must_use]
-    pub fn of(release: &Release, plan: Option<&Plan>, outcome: Option<&Outcome>, now: Now) -> Self {
+    pub fn of(name: &RouteName, release: &Release, ledger: &Ledger, world: &World<'_>) -> Self {
         let reason = match &release.state {
             State::Holding(hold) => hold.as_str().into(),
             State::Advancing(intent, _) | State::RollingBack(intent) => {
                 format!("{}: {}", intent.to.words(), intent.reason).into()
             }
-            State::Baking
+            State::Staged
+            | State::Baking
             | State::Judging
             | State::AwaitingApproval
             | State::Watching
             | State::RolledBack
-            | State::Promoted => "".into(),
+            | State::Promoted
+            | State::Withdrawn => "".into(),
         };
-        let above =
-            |plan: &Plan| plan.steps.iter().map(|step| step.weight).find(|weight| *weight > release.stay.weight);
-        let (commit, trouble) = match outcome {
+        let plan = world.snapshot.routes.named(name.as_str()).and_then(|(_, route)| route.plan.as_ref());
+        let above = plan.and_then(|plan| plan.steps.iter().map(|step| step.weight).find(|w| *w > release.stay.weight));
+        let (commit, trouble) = match release.state.intent().and_then(|intent| world.outcomes.get(&intent.id())) {
             Some(Outcome::Committed(commit)) => (Some(commit.clone()), None),
             Some(Outcome::Failing(why)) => (None, Some(why.clone())),
             Some(Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => (None, None),
@@ -89,9 +96,12 @@ impl ReleaseStatus {
             reason,
             attempt: release.attempt,
             weight: release.stay.weight,
-            at_weight_ms: release.stay.elapsed_ms(now),
-            next: plan.and_then(above),
+            at_weight_ms: release.stay.spell.elapsed_ms(world.now),
+            next: above,
             paused_by: release.paused_by.clone(),
+            frozen_by: ledger.frozen.as_ref().map(|frozen| frozen.by.clone()),
+            by_hand: ledger.by_hand.get(name).cloned(),
+            alerts: ledger.alerts(name, world),
             decided_ms: release.state.intent().map(|intent| intent.window_ms[1]),
             commit,
             trouble,

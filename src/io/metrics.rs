@@ -8,7 +8,7 @@ use super::meters::{FEEDBACK_RESULTS, Lookup, Meters, Refusal};
 use crate::core::{
     judge::Judgement,
     name::RouteName,
-    release::State,
+    release::{Alert, State},
     route::Route,
     snapshot::Live,
     stats::histogram::Histogram,
@@ -187,6 +187,17 @@ impl Page {
                 let is = if release.state == state { 1.0 } else { 0.0 };
                 let name = ("coalmine_release_state", "1 for the state that the route's release is in.");
                 self.gauge(name, &[("route", route.as_str()), ("state", state)], is);
+            }
+            for alert in Alert::ALL {
+                let is = if release.alerts.contains(&alert) { 1.0 } else { 0.0 };
+                let name = ("coalmine_release_alert", "1: a person should know of this.");
+                self.gauge(name, &[("route", route.as_str()), ("alert", alert.as_str())], is);
+            }
+            if let Some(one) = &release.by_hand {
+                let name = ("coalmine_weight_by_hand_ratio", "The candidate's weight while a person has set it.");
+                self.gauge(name, &[("route", route.as_str())], one.weight.fraction());
+                let name = ("coalmine_weight_by_hand_until_seconds", "When that ends, seconds since 1970 UTC.");
+                self.gauge(name, &[("route", route.as_str())], one.until.wall_ms as f64 / 1000.0);
             }
             let blocked = if release.trouble.is_some() { 1.0 } else { 0.0 };
             let name = ("coalmine_git_write_blocked", "1: a commit does not reach the branch.");

@@ -155,7 +155,7 @@ fn what_the_readme_tells_people_to_type_works() {
 
     let second = terminal.serve(git);
     wait("the release", || terminal.run("coalmine status digits").contains("release ").then_some(()));
-    has(&terminal.run(order), &["paused", "resumed", "clamped to 0"]);
+    has(&terminal.run(order), &["paused", "resumed", "frozen", "unfrozen", "20 % for ", "clamped to 0"]);
     let commits = || terminal.run("git -C models.git log --format=%h main").lines().count();
     wait("the commit", || (commits() == 2).then_some(()));
     let told = terminal.run(after);

@@ -8,7 +8,7 @@ use coalmine::{
         now::Now,
         plan::RollbackKind,
         release::{
-            Release, Seen, State, Stay,
+            Release, Seen, Spell, State, Stay,
             intent::{Edit, Intent, Move},
         },
         route::Route,
@@ -49,11 +49,23 @@ fn intent(text: &str, to: Move) -> Intent {
         key: ReleaseKey::of(&route.name, &artefact),
         artefact,
         attempt: 1,
+        age: Spell::default(),
         paused_by: None,
         stay: Stay::default(),
+        behind: None,
         state: State::Baking,
     };
-    let seen = Seen { route: &route, judgement: None, held: false, outcome: None, git: true, now: Now::default() };
+    let seen = Seen {
+        route: &route,
+        judgement: None,
+        held: None,
+        heir: true,
+        by_hand: false,
+        frozen: false,
+        outcome: None,
+        git: true,
+        now: Now::default(),
+    };
     Intent::new(&release, &seen, to, "ann", "because")
 }
 

@@ -1,6 +1,6 @@
 //! Whether the next step of the plan is due, and if not, why.
 
-use super::{Release, Seen, intent::Move};
+use super::{AGAIN_AFTER_MS, Release, Seen, State, intent::Move};
 use crate::core::{
     judge::{Evidence, OnInconclusive, Reason, Verdict},
     plan::{Plan, Step},
@@ -9,18 +9,26 @@ use crate::core::{
 use std::time::Duration;
 
 /// Why the next step is not taken although its time has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Hold {
     /// The judge cannot tell yet.
     Undecided(Reason),
+    /// The judge cannot tell, and the release has passed its deadline.
+    Deadline(Reason),
     /// A person paused it.
     Paused,
+    /// A person froze all raises.
+    Frozen,
     /// There is no branch to commit to.
     NoGit,
+    /// Its weight is set by hand: the plan waits until that is over.
+    ByHand,
+    /// The branch has another file than was delivered: decided again once that is here.
+    BranchAhead,
+    /// It should be rolled back, and nobody could take its traffic.
+    NoHeir,
     /// The route has no plan, or the plan has no step above this weight.
     EndOfPlan,
-    /// The canary has weight 0, and no copies by which it could be judged: a person starts it.
-    Staged,
 }
 
 impl Hold {
@@ -29,16 +37,37 @@ impl Hold {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Undecided(reason) => reason.as_str(),
+            Self::Deadline(_) => "deadline",
             Self::Paused => "paused",
+            Self::Frozen => "frozen",
             Self::NoGit => "no_git",
+            Self::ByHand => "by_hand",
+            Self::BranchAhead => "branch_ahead",
+            Self::NoHeir => "no_heir",
             Self::EndOfPlan => "end_of_plan",
-            Self::Staged => "staged",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::Undecided(reason) => format!("the judge cannot tell yet ({})", reason.as_str()),
+            Self::Deadline(reason) => format!("its deadline is over and the judge cannot tell ({})", reason.as_str()),
+            Self::Paused => "it is paused".into(),
+            Self::Frozen => "all raises are frozen".into(),
+            Self::NoGit => "there is no Git remote to commit to".into(),
+            Self::ByHand => "its weight is set by hand".into(),
+            Self::BranchAhead => "the branch has another file than was delivered".into(),
+            Self::NoHeir => "it should be rolled back and nobody could take its traffic".into(),
+            Self::EndOfPlan => "the plan has no further step".into(),
         }
     }
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Due {
+    Staged,
     Waiting,
     Held(Hold),
     Approval,
@@ -48,49 +77,77 @@ pub(super) enum Due {
 
 /// What the plan and the judge say is next.
 pub(super) fn due(release: &Release, seen: &Seen<'_>) -> Due {
-    let elapsed_ms = release.stay.elapsed_ms(seen.now);
-    let over = |hold: Duration| u128::from(elapsed_ms) >= hold.as_millis();
     let plan = seen.route.plan.clone().unwrap_or_default();
-    let undecided = undecided(release, seen, &plan);
+    let waiting = wait_ms(release, seen, &plan) > 0;
     if release.stay.promoted {
         let clear = seen.judged(release).is_none_or(|judgement| judgement.evidence.is_clear());
-        return match () {
-            () if !over(plan.watch.hold) => Due::Waiting,
-            () if release.paused_by.is_some() => Due::Held(Hold::Paused),
-            () if !seen.git => Due::Held(Hold::NoGit),
-            () if !clear => Due::Held(Hold::Undecided(Reason::Overlap)),
-            () => Due::Raise(Move::Finish),
+        return match brake(release, seen) {
+            _ if waiting => Due::Waiting,
+            Some(hold) => Due::Held(hold),
+            None if !clear => Due::Held(Hold::Undecided(Reason::Overlap)),
+            None => Due::Raise(Move::Finish),
         };
     }
     if release.stay.weight == Weight::ZERO && !seen.is_copied(release) {
-        return Due::Held(Hold::Staged);
+        return Due::Staged;
     }
     let Some(next) = next(&plan, release.stay.weight) else { return Due::Held(Hold::EndOfPlan) };
-    if !over(here(&plan, release.stay.weight).map_or(Duration::ZERO, |step| step.hold)) {
+    if waiting {
         return Due::Waiting;
     }
-    let stalled = plan.deadline.is_some_and(|deadline| {
-        let since = seen.judged(release).map_or(seen.now, |judgement| judgement.since);
-        u128::from(seen.now.since_ms(since)) >= deadline.as_millis()
-    });
-    match (undecided, seen.route.policy.on_inconclusive) {
-        (Some(Reason::Overlap | Reason::LowSamples | Reason::LabelStarved), OnInconclusive::Rollback) => Due::RollBack,
-        (Some(_), OnInconclusive::RollbackOnStall) if stalled => Due::RollBack,
-        (Some(reason), _) => Due::Held(Hold::Undecided(reason)),
-        (None, _) if release.paused_by.is_some() => Due::Held(Hold::Paused),
-        (None, _) if !seen.git => Due::Held(Hold::NoGit),
-        (None, _) if next.approve => Due::Approval,
-        (None, _) => Due::Raise(raise(&plan, next.weight)),
+    let over = |deadline: Duration| u128::from(release.age.elapsed_ms(seen.now)) >= deadline.as_millis();
+    let stalled = plan.deadline.is_some_and(over);
+    match (undecided(release, seen, &plan), seen.route.policy.on_inconclusive, brake(release, seen)) {
+        (Some(Reason::Overlap | Reason::LowSamples | Reason::LabelStarved), OnInconclusive::Rollback, _) => {
+            Due::RollBack
+        }
+        (Some(_), OnInconclusive::RollbackOnStall, _) if stalled => Due::RollBack,
+        (Some(reason), ..) if stalled => Due::Held(Hold::Deadline(reason)),
+        (Some(reason), ..) => Due::Held(Hold::Undecided(reason)),
+        (None, _, Some(hold)) => Due::Held(hold),
+        (None, _, None) if next.approve => Due::Approval,
+        (None, _, None) => Due::Raise(raise(&plan, next.weight)),
     }
+}
+
+/// What keeps every raise back, however good the canary is.
+pub(super) fn brake(release: &Release, seen: &Seen<'_>) -> Option<Hold> {
+    let ahead = release
+        .behind
+        .is_some_and(|(digest, since)| digest == seen.route.digest && seen.now.since_ms(since) < AGAIN_AFTER_MS);
+    let brakes = [
+        (seen.frozen, Hold::Frozen),
+        (release.paused_by.is_some(), Hold::Paused),
+        (!seen.git, Hold::NoGit),
+        (seen.by_hand, Hold::ByHand),
+        (ahead, Hold::BranchAhead),
+    ];
+    brakes.into_iter().find_map(|(holds, hold)| holds.then_some(hold))
+}
+
+/// How much of the hold, or of the watch, is left, milliseconds.
+pub(super) fn wait_ms(release: &Release, seen: &Seen<'_>, plan: &Plan) -> u64 {
+    let hold = match release.stay.promoted {
+        true => plan.watch.hold,
+        false => here(plan, release.stay.weight).map_or(Duration::ZERO, |step| step.hold),
+    };
+    let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
+    hold_ms.saturating_sub(release.stay.spell.elapsed_ms(seen.now))
 }
 
 /// What a person's `promote` means now.
 pub(super) fn asked(release: &Release, seen: &Seen<'_>, override_judge: bool) -> Result<Move, &'static str> {
-    if !seen.git {
-        return Err("there is no Git remote to commit to; set `git:` in the settings, or commit the weights yourself");
-    }
-    if release.paused_by.is_some() {
-        return Err("it is paused; resume it first");
+    match brake(release, seen) {
+        Some(Hold::NoGit) => {
+            return Err(
+                "there is no Git remote to commit to; set `git:` in the settings, or commit the weights yourself",
+            );
+        }
+        Some(Hold::Paused) => return Err("it is paused; resume it first"),
+        Some(Hold::Frozen) => return Err("all raises are frozen; unfreeze first"),
+        Some(Hold::ByHand) => return Err("its weight is set by hand; `set-weight --clear` first"),
+        // A person may ask at any time; the branch says whether it can be.
+        Some(Hold::BranchAhead | Hold::Undecided(_) | Hold::Deadline(_) | Hold::NoHeir | Hold::EndOfPlan) | None => {}
     }
     if release.stay.promoted {
         return Ok(Move::Finish);
@@ -105,6 +162,38 @@ pub(super) fn asked(release: &Release, seen: &Seen<'_>, override_judge: bool) ->
         (true, false) if !passed => Err("the judge has not passed the canary; repeat with the override, and a reason"),
         (false, false) if !clear => Err("there is evidence against the canary; repeat with the override, and a reason"),
         (_, false) => Ok(raise(&plan, to)),
+    }
+}
+
+/// The raise that a person's `approve` lets go, if that is all that is missing.
+pub(super) fn approved(release: &Release, seen: &Seen<'_>) -> Option<Move> {
+    let plan = seen.route.plan.as_ref()?;
+    let waits = due(release, seen) == Due::Approval;
+    next(plan, release.stay.weight).filter(|_| waits).map(|step| raise(plan, step.weight))
+}
+
+/// What comes next, in words, if nobody interferes.
+pub(super) fn ahead(release: &Release, seen: &Seen<'_>) -> String {
+    let plan = seen.route.plan.clone().unwrap_or_default();
+    let next = match next(&plan, release.stay.weight).map(|step| raise(&plan, step.weight)) {
+        _ if release.stay.promoted => Move::Finish.words(),
+        Some(step) => step.words(),
+        None => "nothing".into(),
+    };
+    match (&release.state, due(release, seen)) {
+        (State::Advancing(intent, _), _) => {
+            format!("{} is committed next; it counts once it is delivered", intent.to.words())
+        }
+        (State::RollingBack(_), _) => "the rollback is committed next; its traffic is gone already".into(),
+        (_, Due::Staged) => "it is at 0 %; `promote` starts it".into(),
+        (_, Due::Waiting) => {
+            let left = wait_ms(release, seen, &plan).div_ceil(1000);
+            format!("{next} comes next, in {left} s at the earliest")
+        }
+        (_, Due::Held(hold)) => format!("{next} comes next, but {}", hold.words()),
+        (_, Due::Approval) => format!("{next} waits for `approve`"),
+        (_, Due::RollBack) => "it is rolled back next".into(),
+        (_, Due::Raise(_)) => format!("{next} is committed next"),
     }
 }
 

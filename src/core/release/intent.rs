@@ -12,7 +12,7 @@ use crate::core::{
 };
 
 /// A move along the plan, or off it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Move {
     /// The canary to this weight.
     Step(Weight),
@@ -61,7 +61,7 @@ impl Move {
 }
 
 /// A decision that the branch should show.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Intent {
     /// The route.
     pub route: RouteName,
@@ -88,7 +88,7 @@ pub struct Intent {
 }
 
 /// What became of an intent.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
     /// The branch has it, by this commit of ours.
     Committed(Box<str>),
@@ -125,14 +125,16 @@ impl Intent {
         }
     }
 
-    /// Identity of the decision, the same after a restart and on every replica. A rollback is the same whatever the file
-    /// says by now; a raise is for one file.
+    /// Identity of the decision, the same after a restart. A raise is for one file, and the same on every replica. A rollback
+    /// and a readmission are each one decision at one time: another replica's rollback that a person has reverted since must
+    /// not pass for this one.
     #[must_use]
     pub fn id(&self) -> String {
         let (to, digest) = match self.to {
             Move::Step(weight) => (weight.basis_points(), self.digest),
             Move::Promote { .. } | Move::Finish => (0, self.digest),
-            Move::RollBack { .. } | Move::Readmit(_) => (0, 0),
+            Move::RollBack { .. } => (0, self.window_ms[1]),
+            Move::Readmit(weight) => (weight.basis_points(), self.window_ms[1]),
         };
         let release = ReleaseKey::of(&self.route, &self.artefact);
         let word = self.to.as_str().as_bytes();
@@ -201,20 +203,32 @@ pub struct Wanted {
     pub intent: Intent,
     /// The commit at which the branch has shown it: only ask what it says by now.
     pub shown: Option<Box<str>>,
+    /// Known only from a file: nothing is committed.
+    pub learned: bool,
+    /// A person made the candidate stable against us: only ask what it says by now.
+    pub diverged: bool,
     /// The table in force: another one is a reason to ask again at once.
     pub generation: Generation,
 }
 
 impl Wanted {
+    /// Whether it is to be asked about again and again, and not only carried out once.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.learned || self.shown.is_some() || self.diverged
+    }
+
     /// What is to be done about a branch whose tip `commit` has this route, and whose history has, or has not, the commit at
     /// which it was shown: an outcome without a commit, or a commit with these changes.
     ///
     /// # Errors
     /// The outcome, if there is nothing to commit.
     pub fn on(&self, route: &Route, commit: &str, contained: bool) -> Result<Vec<Change>, Outcome> {
-        let has_weight = route.variants.iter().any(|v| v.artefact == self.intent.artefact && v.said > Weight::ZERO);
-        if contained && has_weight {
-            return Err(Outcome::Readmitted);
+        let has_weight = !self.intent.rejected_by(route);
+        // What a file told us is older than a tip that says otherwise; whoever decided it says it again if need be.
+        let newer = contained || self.learned;
+        if newer {
+            return Err(if has_weight { Outcome::Readmitted } else { Outcome::There(commit.into()) });
         }
         match self.intent.edit(route) {
             Edit::Nothing => Err(Outcome::There(commit.into())),
@@ -226,7 +240,7 @@ impl Wanted {
 }
 
 /// What a variant is to say.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Change {
     /// Which.
     pub variant: VariantName,
@@ -250,7 +264,7 @@ pub enum Edit {
 }
 
 /// What the file wants set by the commit that makes this move.
-fn besides(to: Move, route: &Route) -> Box<[FileEdit]> {
+pub(super) fn besides(to: Move, route: &Route) -> Box<[FileEdit]> {
     let steps = route.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
     let of = |weight: Weight| steps.iter().find(|step| step.weight == weight).map(|step| step.set.as_slice());
     let set = match to {
