@@ -113,12 +113,7 @@ impl CommitLoop {
         let (route, action) = (intent.route.as_str(), intent.to.as_str());
         let done = self.commit(git, wanted).await;
         match &done {
-            Ok(Outcome::Committed(commit)) => tracing::info!(route, action, %commit, by = %intent.by, "committed"),
-            Ok(Outcome::NotOurs) => tracing::warn!(route, "a person made it stable: not rolled back in Git"),
-            Ok(Outcome::Readmitted) => tracing::warn!(route, artefact = %intent.artefact, "let in again by a commit"),
-            Ok(outcome @ (Outcome::There(_) | Outcome::Moved | Outcome::Failing(_))) => {
-                tracing::info!(route, action, ?outcome, "no commit needed");
-            }
+            Ok(outcome) => tracing::info!(route, action, ?outcome, by = %intent.by, "{}", outcome.words()),
             Err(why) => {
                 self.meters.git_failures.up();
                 tracing::error!(route, action, kind = why.as_str(), %why,

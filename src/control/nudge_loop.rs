@@ -64,7 +64,12 @@ impl NudgeLoop {
 fn commit(outcome: &Outcome) -> Option<Box<str>> {
     match outcome {
         Outcome::Committed(commit) => Some(commit.clone()),
-        Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted | Outcome::Failing(_) => None,
+        Outcome::There(_)
+        | Outcome::Moved
+        | Outcome::NotOurs
+        | Outcome::TakenBack(_)
+        | Outcome::Readmitted(_)
+        | Outcome::Failing(_) => None,
     }
 }
 

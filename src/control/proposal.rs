@@ -8,6 +8,7 @@ use crate::{
     config::{self, edit},
     core::{
         clamp::Clamps,
+        name::{Artefact, VariantName},
         plan::{FileEdit, RollbackKind},
         release::intent::{Change, Intent, Move, Outcome, Wanted},
         route::Route,
@@ -59,7 +60,10 @@ pub async fn propose(git: &Git, tip: &Tip, wanted: &Wanted) -> Result<Proposal, 
     let kind = match (intent.to, ours) {
         (Move::RollBack { kind, .. }, _) => kind,
         // By us before a restart, or by another replica: once is enough, whatever people have made of it since.
-        (_, Some(ours)) => return Ok(there(&ours.commit)),
+        (_, Some(ours)) => {
+            let commit = ours.commit.as_str().into();
+            return Ok(Proposal::Nothing(intent.found(&route, commit)));
+        }
         (_, None) => RollbackKind::Weights,
     };
     let changes = match wanted.on(&route, &tip.commit, contained) {
@@ -82,7 +86,7 @@ pub async fn propose(git: &Git, tip: &Tip, wanted: &Wanted) -> Result<Proposal, 
     set(&branch, intent, &mut made).await?;
     let after = made.files.iter().find(|(path, _)| path == git.path()).and_then(|(_, text)| text.as_deref());
     let changes = match after.map(compiled).transpose()?.as_ref().and_then(|after| named(after, intent)) {
-        Some(after) => between(&route, &after),
+        Some(after) => between(&route, &after, &intent.artefact),
         None => changes,
     };
     let record = Record { intent, route: &route, changes: &changes, notes: &made.notes, trailers: &made.trailers };
@@ -166,7 +170,7 @@ async fn set_one(
 }
 
 /// What differs in weight or role; what is gone is rejected.
-fn between(before: &Route, after: &Route) -> Vec<Change> {
+fn between(before: &Route, after: &Route, candidate: &Artefact) -> Vec<Change> {
     let changed = before.variants.iter().filter_map(|was| {
         let is = after.variants.iter().find(|v| v.name == was.name);
         let (weight, role) = is.map_or((Weight::ZERO, Role::Rejected), |v| (v.said, v.role));
@@ -175,7 +179,8 @@ fn between(before: &Route, after: &Route) -> Vec<Change> {
     });
     let mut changed: Vec<Change> = changed.collect();
     // The candidate first, as in every other message.
-    changed.sort_by_key(|change| change.role == Role::Stable && change.weight == Weight::FULL);
+    let other = |name: &VariantName| before.variants.iter().any(|v| v.name == *name && v.artefact != *candidate);
+    changed.sort_by_key(|change| other(&change.variant));
     changed
 }
 

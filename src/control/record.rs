@@ -66,6 +66,8 @@ struct Underway {
     spent_ms: u64,
     requests_at: u64,
     labels_at: u64,
+    #[serde(default)]
+    taken_back: Option<u64>,
     /// The raise in flight, as version 0 has it.
     #[serde(default, skip_serializing)]
     advancing: Option<Decided>,
@@ -187,6 +189,7 @@ impl Underway {
             spent_ms: release.stay.spell.elapsed_ms(now),
             requests_at: release.stay.requests_at,
             labels_at: release.stay.labels_at,
+            taken_back: release.taken_back,
             advancing: None,
             stands: Stands::of(&release.state),
         }
@@ -212,6 +215,7 @@ impl Underway {
                 labels_at: self.labels_at,
             },
             behind: None,
+            taken_back: self.taken_back,
             state: stands.state(now).unwrap_or(State::Baking),
         };
         Some((RouteName::new(&self.route).ok()?, release))

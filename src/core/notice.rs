@@ -169,7 +169,10 @@ fn kinds(intent: &Intent, outcome: Option<&Outcome>) -> Vec<Kind> {
             Move::Promote { .. } => Kind::Promotion,
             Move::RollBack { .. } => Kind::RollbackCommitted,
         }),
-        Some(Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => {}
+        Some(
+            Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_),
+        )
+        | None => {}
     }
     kinds
 }

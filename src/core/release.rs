@@ -20,7 +20,7 @@ use super::{
     variant::Role,
 };
 use due::{Due, brake, due};
-use intent::{Intent, Move, Outcome};
+use intent::{Intent, JUDGE, Move, Outcome};
 
 pub use alert::Alert;
 pub use by_hand::ByHand;
@@ -114,6 +114,8 @@ pub struct Release {
     pub stay: Stay,
     /// The file, by its digest, that the branch had left behind when a raise was to be committed, and when that was.
     pub behind: Option<(u64, Now)>,
+    /// The file, by its digest, that people have put back after a raise: the plan does not raise it from there again.
+    pub taken_back: Option<u64>,
     /// Where it stands.
     pub state: State,
 }
@@ -193,6 +195,7 @@ impl Release {
             paused_by: None,
             stay: Stay { weight: candidate.said, promoted: view.promoted, spell, ..Stay::default() },
             behind: None,
+            taken_back: None,
             state: State::Baking,
         })
     }
@@ -210,7 +213,7 @@ impl Release {
         }
         self.settle(view, seen);
         if let Some(Verdict::Fail(signal)) = seen.judged(&self).map(|judgement| judgement.verdict) {
-            return self.roll_back(seen, "judge", &format!("worse in {}", signal.as_str()));
+            return self.roll_back(seen, JUDGE, &format!("worse in {}", signal.as_str()));
         }
         if self.is_in_flight(seen) {
             return (self, None);
@@ -222,8 +225,8 @@ impl Release {
             Due::Waiting => self.state = State::Baking,
             Due::Held(hold) => self.state = State::Holding(hold),
             Due::Approval => self.state = State::AwaitingApproval,
-            Due::RollBack => return self.roll_back(seen, "judge", "undecided at the end of the step"),
-            Due::Raise(to) => self.advance(seen, to, "judge", "the plan"),
+            Due::RollBack => return self.roll_back(seen, JUDGE, "undecided at the end of the step"),
+            Due::Raise(to) => self.advance(seen, to, JUDGE, "the plan"),
         }
         (self, None)
     }
@@ -278,11 +281,15 @@ impl Release {
         if intent.digest != seen.route.digest {
             return false;
         }
+        if let Some(Outcome::TakenBack(_)) = seen.outcome {
+            self.taken_back = Some(intent.digest);
+            return false;
+        }
         let lost = match seen.outcome {
             None | Some(Outcome::Failing(_)) if brake(self, seen).is_some() => return false,
             None | Some(Outcome::Failing(_)) => false,
             Some(Outcome::Committed(_) | Outcome::There(_)) => seen.now.since_ms(*since) >= DELIVERY_MS_MAX,
-            Some(Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) => true,
+            Some(Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_)) => true,
         };
         if lost {
             self.behind = Some((intent.digest, seen.now));

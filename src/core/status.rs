@@ -88,7 +88,10 @@ impl ReleaseStatus {
         let (commit, trouble) = match release.state.intent().and_then(|intent| world.outcomes.get(&intent.id())) {
             Some(Outcome::Committed(commit)) => (Some(commit.clone()), None),
             Some(Outcome::Failing(why)) => (None, Some(why.clone())),
-            Some(Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::Readmitted) | None => (None, None),
+            Some(
+                Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_),
+            )
+            | None => (None, None),
         };
         Self {
             key: release.key,

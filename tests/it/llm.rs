@@ -28,7 +28,7 @@ fn a_chat_streams_and_its_tokens_are_counted() {
     let seen = client(&stage, "stream");
     let tokens = seen["tokens"].as_u64().unwrap();
     assert_eq!((tokens, seen["choices_of_last"].as_u64()), (2000, Some(0)), "the usage chunk: {seen}");
-    assert!(seen["first"].as_f64().unwrap() < 0.5 * seen["whole"].as_f64().unwrap(), "held back: {seen}");
+    assert!(seen["first"].as_f64().unwrap() < 0.9 * seen["whole"].as_f64().unwrap(), "held back: {seen}");
     wait("the stream to be counted", || (stage.outcome("v1", "ok") == 1).then_some(()));
     assert_eq!(stage.count(&["coalmine_tokens_total", "\"v1\""]), tokens);
     assert_eq!(stage.count(&["coalmine_first_token_seconds_count", "\"v1\""]), 1);

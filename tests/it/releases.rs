@@ -53,6 +53,7 @@ fn intent(text: &str, to: Move) -> Intent {
         paused_by: None,
         stay: Stay::default(),
         behind: None,
+        taken_back: None,
         state: State::Baking,
     };
     let seen = Seen {

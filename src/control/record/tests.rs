@@ -47,6 +47,7 @@ fn ledger(state: State, now: Now) -> Ledger {
             labels_at: 6,
         },
         behind: None,
+        taken_back: Some(7),
         state,
     };
     let by_hand = ByHand {

@@ -1,6 +1,9 @@
 //! Whether the next step of the plan is due, and if not, why.
 
-use super::{AGAIN_AFTER_MS, Release, Seen, State, intent::Move};
+use super::{
+    AGAIN_AFTER_MS, Release, Seen, State,
+    intent::{Move, Outcome},
+};
 use crate::core::{
     judge::{Evidence, OnInconclusive, Reason, Verdict},
     plan::{Plan, Step},
@@ -25,6 +28,8 @@ pub enum Hold {
     ByHand,
     /// The branch has another file than was delivered: decided again once that is here.
     BranchAhead,
+    /// People have taken the raise back from this file: only their own order goes on from here.
+    TakenBack,
     /// It should be rolled back, and nobody could take its traffic.
     NoHeir,
     /// The route has no plan, or the plan has no step above this weight.
@@ -43,6 +48,7 @@ impl Hold {
             Self::NoGit => "no_git",
             Self::ByHand => "by_hand",
             Self::BranchAhead => "branch_ahead",
+            Self::TakenBack => "taken_back",
             Self::NoHeir => "no_heir",
             Self::EndOfPlan => "end_of_plan",
         }
@@ -59,6 +65,7 @@ impl Hold {
             Self::NoGit => "there is no Git remote to commit to".into(),
             Self::ByHand => "its weight is set by hand".into(),
             Self::BranchAhead => "the branch has another file than was delivered".into(),
+            Self::TakenBack => "people have taken that back on the branch: `promote` does it all the same".into(),
             Self::NoHeir => "it should be rolled back and nobody could take its traffic".into(),
             Self::EndOfPlan => "the plan has no further step".into(),
         }
@@ -116,11 +123,12 @@ pub(super) fn brake(release: &Release, seen: &Seen<'_>) -> Option<Hold> {
         .behind
         .is_some_and(|(digest, since)| digest == seen.route.digest && seen.now.since_ms(since) < AGAIN_AFTER_MS);
     let brakes = [
+        (!seen.git, Hold::NoGit),
         (seen.frozen, Hold::Frozen),
         (release.paused_by.is_some(), Hold::Paused),
-        (!seen.git, Hold::NoGit),
         (seen.by_hand, Hold::ByHand),
         (ahead, Hold::BranchAhead),
+        (release.taken_back == Some(seen.route.digest), Hold::TakenBack),
     ];
     brakes.into_iter().find_map(|(holds, hold)| holds.then_some(hold))
 }
@@ -147,7 +155,19 @@ pub(super) fn asked(release: &Release, seen: &Seen<'_>, override_judge: bool) ->
         Some(Hold::Frozen) => return Err("all raises are frozen; unfreeze first"),
         Some(Hold::ByHand) => return Err("its weight is set by hand; `set-weight --clear` first"),
         // A person may ask at any time; the branch says whether it can be.
-        Some(Hold::BranchAhead | Hold::Undecided(_) | Hold::Deadline(_) | Hold::NoHeir | Hold::EndOfPlan) | None => {}
+        Some(
+            Hold::BranchAhead
+            | Hold::TakenBack
+            | Hold::Undecided(_)
+            | Hold::Deadline(_)
+            | Hold::NoHeir
+            | Hold::EndOfPlan,
+        )
+        | None => {}
+    }
+    let taken_back = matches!(seen.outcome, Some(Outcome::TakenBack(_)));
+    if release.state.raise().is_some_and(|raise| raise.digest == seen.route.digest && !taken_back) {
+        return Err("a raise is on its way already; it counts once it is delivered");
     }
     if release.stay.promoted {
         return Ok(Move::Finish);
@@ -168,7 +188,7 @@ pub(super) fn asked(release: &Release, seen: &Seen<'_>, override_judge: bool) ->
 /// The raise that a person's `approve` lets go, if that is all that is missing.
 pub(super) fn approved(release: &Release, seen: &Seen<'_>) -> Option<Move> {
     let plan = seen.route.plan.as_ref()?;
-    let waits = due(release, seen) == Due::Approval;
+    let waits = release.state.raise().is_none() && due(release, seen) == Due::Approval;
     next(plan, release.stay.weight).filter(|_| waits).map(|step| raise(plan, step.weight))
 }
 

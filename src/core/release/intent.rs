@@ -60,6 +60,9 @@ impl Move {
     }
 }
 
+/// Who decides what nobody ordered.
+pub const JUDGE: &str = "judge";
+
 /// A decision that the branch should show.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Intent {
@@ -75,7 +78,7 @@ pub struct Intent {
     pub set: Box<[FileEdit]>,
     /// The route's digest when it was decided: a raise is for that file only.
     pub digest: u64,
-    /// `judge`, or who ordered it.
+    /// [`JUDGE`], or who ordered it.
     pub by: Box<str>,
     /// Why, in one line.
     pub reason: Box<str>,
@@ -98,10 +101,28 @@ pub enum Outcome {
     Moved,
     /// A person made the candidate stable meanwhile; that is not ours to take back.
     NotOurs,
-    /// After our rollback somebody gave the artefact weight again: a newer decision than ours.
-    Readmitted,
+    /// The branch had the raise, by this commit of ours, and a person has put the file back as it was: their no.
+    TakenBack(Box<str>),
+    /// After our rollback somebody gave the artefact weight again, as seen at this commit: a newer decision than ours.
+    Readmitted(Box<str>),
     /// Not yet; this is in the way.
     Failing(Box<str>),
+}
+
+impl Outcome {
+    /// For people.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Committed(_) => "committed",
+            Self::There(_) => "the branch says so already",
+            Self::Moved => "not committed: the branch has another file than the one that was judged",
+            Self::NotOurs => "not committed: a person has made it stable",
+            Self::TakenBack(_) => "people have taken it back on the branch",
+            Self::Readmitted(_) => "let in again by a commit",
+            Self::Failing(why) => why,
+        }
+    }
 }
 
 impl Intent {
@@ -125,14 +146,15 @@ impl Intent {
         }
     }
 
-    /// Identity of the decision, the same after a restart. A raise is for one file, and the same on every replica. A rollback
-    /// and a readmission are each one decision at one time: another replica's rollback that a person has reverted since must
-    /// not pass for this one.
+    /// Identity of the decision, the same after a restart. A raise by the plan is for one file, and the same on every replica.
+    /// A rollback, a readmission and a raise that a person orders are each one decision at one time: another replica's rollback
+    /// that a person has reverted since must not pass for this one, nor a raise that was taken back for the same one ordered anew.
     #[must_use]
     pub fn id(&self) -> String {
+        let raise = if &*self.by == JUDGE { self.digest } else { self.digest ^ self.window_ms[1] };
         let (to, digest) = match self.to {
-            Move::Step(weight) => (weight.basis_points(), self.digest),
-            Move::Promote { .. } | Move::Finish => (0, self.digest),
+            Move::Step(weight) => (weight.basis_points(), raise),
+            Move::Promote { .. } | Move::Finish => (0, raise),
             Move::RollBack { .. } => (0, self.window_ms[1]),
             Move::Readmit(weight) => (weight.basis_points(), self.window_ms[1]),
         };
@@ -147,6 +169,13 @@ impl Intent {
     #[must_use]
     pub fn rejected_by(&self, route: &Route) -> bool {
         route.variants.iter().all(|v| v.artefact != self.artefact || v.said == Weight::ZERO)
+    }
+
+    /// What it means that the branch has had this for a raise or a readmission, by `commit`, and says `route` by now.
+    #[must_use]
+    pub fn found(&self, route: &Route, commit: Box<str>) -> Outcome {
+        let back = route.digest == self.digest && !matches!(self.to, Move::RollBack { .. } | Move::Readmit(_));
+        if back { Outcome::TakenBack(commit) } else { Outcome::There(commit) }
     }
 
     /// What is to change in `route` as the branch has it; for a rollback that is no [`RollbackKind::Weights`], what is to
@@ -228,7 +257,7 @@ impl Wanted {
         // What a file told us is older than a tip that says otherwise; whoever decided it says it again if need be.
         let newer = contained || self.learned;
         if newer {
-            return Err(if has_weight { Outcome::Readmitted } else { Outcome::There(commit.into()) });
+            return Err(if has_weight { Outcome::Readmitted(commit.into()) } else { Outcome::There(commit.into()) });
         }
         match self.intent.edit(route) {
             Edit::Nothing => Err(Outcome::There(commit.into())),

@@ -14,7 +14,7 @@ pub const ENTRIES_MAX: usize = 20;
 pub struct Entry {
     /// The rollback that rejected it.
     pub intent: Intent,
-    /// The last commit at which the branch was seen to show it at 0.
+    /// The last commit at which the branch was seen to have the rollback.
     pub shown: Option<Box<str>>,
     /// Known only from a file that says so: another replica rejected it, or a person, or our state was lost. Nothing is
     /// committed on the word of a file alone, which may be an old one.
@@ -74,7 +74,7 @@ impl Entry {
             // Nothing to read but the file: other words that still want it are a newer decision.
             (false, _) if wanted && route.is_some_and(|route| route.digest != self.intent.digest) => Next::Lift,
             (false, _) => Next::Rest,
-            (true, Some(Outcome::Readmitted)) if wanted => Next::Lift,
+            (true, Some(Outcome::Readmitted(_))) if wanted => Next::Lift,
             (true, _) if self.shown.is_none() => Next::Commit,
             (true, _) if wanted => Next::Ask,
             (true, _) => Next::Rest,
@@ -89,12 +89,23 @@ impl Entry {
                 self.diverged = false;
                 true
             }
+            // Ours is behind that commit. If the file that comes has no weight for it all the same, there is nothing to commit,
+            // and the branch is asked afresh when one has.
+            Some(Outcome::Readmitted(commit)) if self.shown.is_none() => {
+                self.shown = Some(commit.clone());
+                false
+            }
             Some(Outcome::NotOurs) => {
                 self.diverged = true;
                 false
             }
             Some(
-                Outcome::Committed(_) | Outcome::There(_) | Outcome::Moved | Outcome::Readmitted | Outcome::Failing(_),
+                Outcome::Committed(_)
+                | Outcome::There(_)
+                | Outcome::Moved
+                | Outcome::TakenBack(_)
+                | Outcome::Readmitted(_)
+                | Outcome::Failing(_),
             )
             | None => false,
         }

@@ -342,8 +342,8 @@ impl<'a> Made<'a> {
         let shown = wanted.shown.as_ref().is_some_and(|shown| self.branch.iter().any(|c| c.name == *shown));
         let contained = shown || ours.is_some();
         if let (Some(ours), false) = (ours, matches!(wanted.intent.to, Move::RollBack { .. })) {
-            // As `control::commit_loop`: once is enough, whatever people have made of it since.
-            return Err(Outcome::There(ours.name.clone()));
+            // As `control::proposal`: once is enough, whatever people have made of it since.
+            return Err(wanted.intent.found(&route, ours.name.clone()));
         }
         let changes = wanted.on(&route, &tip.name, contained)?;
         self.docs.edit(tip.doc, changes).map_err(|why| Outcome::Failing(why.into()))
@@ -383,8 +383,8 @@ impl<'a> Made<'a> {
         Ok(name)
     }
 
-    /// The branch is forced back. Who knows a rejection only from a file takes that for a person's decision; who decided it
-    /// says it again.
+    /// The branch is forced back. Who knows a rejection only from a file takes it for a person's decision if the file no
+    /// longer says so; who decided it says it again.
     pub(super) fn force_back(&mut self, by: usize) {
         self.branch.truncate((self.branch.len() - by.min(self.branch.len() - 1)).max(1));
         self.note(format!("forced back to {}", self.tip().name));
@@ -392,7 +392,8 @@ impl<'a> Made<'a> {
         for replica in &mut self.replicas {
             for entry in replica.ledger.quarantine.iter().filter(|e| e.learned) {
                 if let Some(rejected) = replica.rejected.get_mut(&entry.intent.artefact) {
-                    rejected.readmitted |= self.docs.weight(tip, &entry.intent.artefact) > Weight::ZERO;
+                    let said = self.docs.said(tip, &entry.intent.artefact);
+                    rejected.readmitted |= said.is_some_and(|(role, _)| role != Role::Rejected);
                 }
             }
         }
