@@ -26,7 +26,14 @@ use crate::{
         release_loop::{In, Out, ReleaseLoop},
     },
     core::{name::Generation, snapshot::Live, ticket::TicketKey},
-    io::{clock, directory::Directory, inbox, listener, meters::Meters, pairs, process, store::Store},
+    io::{
+        clock,
+        directory::{self, Directory, Resolver},
+        inbox, listener,
+        meters::Meters,
+        pairs, process,
+        store::Store,
+    },
     proxy::{Callers, DataThread, Gates, HeaderPolicy, ProxySettings},
 };
 use anyhow::{Context as _, bail};
@@ -38,11 +45,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::{
-    runtime::{self, Handle},
-    sync::watch,
-    task::LocalSet,
-};
+use tokio::{runtime, sync::watch, task::LocalSet};
 
 /// Fewer bytes of ticket key are refused: labels could be forged by guessing.
 const TICKET_KEY_BYTES_MIN: usize = 16;
@@ -66,6 +69,14 @@ pub struct App {
 /// # Errors
 /// A port that is taken, a secret that cannot be read, a state directory that cannot be written.
 pub fn start(settings: &Settings) -> anyhow::Result<App> {
+    start_with(settings, directory::system())
+}
+
+/// The same, with another way to look names up.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(settings: &Settings, resolver: Resolver) -> anyhow::Result<App> {
     let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let meters = Arc::new(Meters::default());
     let store = match &settings.state_dir {
@@ -96,8 +107,10 @@ pub fn start(settings: &Settings) -> anyhow::Result<App> {
         tokens,
         door: Door::new(key.clone(), shared.store.clone(), copied, clock::now()),
     };
-    let (control, runtime) = control(settings, shared, people, stopping)?;
-    let directory = Arc::new(Directory::new(runtime, meters.clone(), settings.backends.resolve_every));
+    let runtime = new_runtime()?;
+    let every = settings.backends.resolve_every;
+    let directory = Arc::new(Directory::with_resolver(runtime.handle().clone(), meters.clone(), every, resolver));
+    let control = control(settings, shared, people, (runtime, directory.clone()), stopping)?;
 
     let gates = Arc::new(Gates::default());
     let callers = Arc::new(Callers::default());
@@ -143,8 +156,9 @@ fn control(
     settings: &Settings,
     shared: Shared,
     people: People,
+    (runtime, directory): (runtime::Runtime, Arc<Directory>),
     mut stopping: watch::Receiver<bool>,
-) -> anyhow::Result<(JoinHandle<()>, Handle)> {
+) -> anyhow::Result<JoinHandle<()>> {
     let Shared { live, meters, store, threads, draining, tls } = shared;
     let (documents, newest) = watch::channel(None);
     let (clamps, clamped) = watch::channel(Arc::default());
@@ -172,6 +186,7 @@ fn control(
         live: live.clone(),
         attempts: attempt,
         judgements,
+        directory,
         meters: meters.clone(),
         store,
         interval: settings.judge_interval,
@@ -189,9 +204,7 @@ fn control(
         door: people.door.into(),
         writers: Writers::default(),
     };
-    let runtime = new_runtime()?;
-    let handle = runtime.handle().clone();
-    let thread = spawn("control", runtime, move |runtime| {
+    spawn("control", runtime, move |runtime| {
         runtime.block_on(async move {
             tokio::select! {
                 () = source.run(documents) => {}
@@ -213,8 +226,7 @@ fn control(
         });
         // A name server that does not answer must not hold the end.
         runtime.shutdown_background();
-    })?;
-    Ok((thread, handle))
+    })
 }
 
 impl App {

@@ -16,7 +16,7 @@ use crate::{
             blocks::{Blocks, Look},
         },
     },
-    io::{clock, meters::Meters, store::Store},
+    io::{clock, directory::Directory, meters::Meters, store::Store},
 };
 use arc_swap::ArcSwap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -25,7 +25,7 @@ use tokio::{sync::watch, time::interval};
 /// Evidence is saved at least so often.
 const SAVE_EVERY_MS: u64 = 5_000;
 
-/// By so many requests a canary with several endpoints has answered on more than one of them.
+/// By so many requests a variant with several endpoints has answered on more than one of them.
 const CHOSEN_AFTER: u64 = 20;
 
 /// What the judge last said of each route.
@@ -48,6 +48,8 @@ pub struct Parts {
     pub attempts: watch::Receiver<Attempts>,
     /// Release loop and admin read.
     pub judgements: watch::Sender<Judgements>,
+    /// How many addresses a backend has.
+    pub directory: Arc<Directory>,
     /// Shared by all threads.
     pub meters: Arc<Meters>,
     /// Where evidence outlives the process.
@@ -120,11 +122,13 @@ impl JudgeLoop {
                 share: share(route, view),
                 sticky: route.sticky.is_some(),
                 warming_up: now.since_ms(attempt.since) < route.policy.warmup_ms,
+                window_ms: route.policy.window_ms,
                 now_ms: now.mono_ms,
             };
             attempt.trial.compare(&self.parts.policy(route));
             attempt.open(&look);
-            let block = if attempt.choose(&look, route) { attempt.block(&look) } else { Block::default() };
+            let chosen = attempt.choose(&look, route, || self.parts.addresses(route, view));
+            let block = if chosen { attempt.block(&look) } else { Block::default() };
             let Block { requests, labels, pairs, endpoints, users } = &block;
             let held = [requests.is_some(), labels.is_some(), pairs.is_some(), endpoints.is_some(), users.is_some()];
             self.parts.meters.judged(held);
@@ -160,6 +164,11 @@ impl Parts {
         self.attempts.borrow().get(&route.name).filter(|(key, _)| *key == view.key).map_or(1, |(_, number)| *number)
     }
 
+    /// How many addresses canary and stable have, as far as that is known.
+    fn addresses(&self, route: &Route, view: &ReleaseView) -> [Option<usize>; 2] {
+        [view.candidate, view.reference].map(|at| self.directory.addresses(&route.variant(at)?.backend))
+    }
+
     /// What the route says, for one replica of several.
     fn policy(&self, route: &Route) -> Policy {
         let mut policy = route.policy.clone();
@@ -189,18 +198,23 @@ impl Parts {
 }
 
 impl Attempt {
-    /// Chooses what one observation is, while it may. `false`: not before the canary has shown on how many endpoints it runs; what
-    /// is counted meanwhile waits, and no verdict would fall so early.
-    fn choose(&mut self, look: &Look, route: &Route) -> bool {
+    /// Chooses what one observation is, while it may. `false`: not before both variants have shown on how many endpoints they run;
+    /// what is counted meanwhile waits. That a name has several `addresses` is not enough: nobody may listen at the others.
+    fn choose(&mut self, look: &Look, route: &Route, addresses: impl Fn() -> [Option<usize>; 2]) -> bool {
         if !self.trial.may_choose() || look.share <= 0.0 {
             return true;
         }
-        let [canary, stable] = look.tallies.each_ref().map(|tally| tally.read_endpoints().len());
-        let chosen = Chosen::new(route.policy.mode, look.sticky, [canary, stable]);
+        let addresses = addresses();
+        // An endpoint that has answered need not be there any more.
+        let there = |at: usize| {
+            let answered = look.tallies.get(at).map_or(0, |tally| tally.read_endpoints().len());
+            addresses.get(at).copied().flatten().map_or(answered, |known| answered.min(known))
+        };
+        let chosen = Chosen::new(route.policy.mode, look.sticky, [there(0), there(1)]);
         self.trial.choose(chosen);
-        let open = !chosen.said && chosen.mode == Mode::Requests && stable > 1;
-        let [canary, _] = &look.tallies;
-        !open || canary.read().completed() >= CHOSEN_AFTER.min(route.policy.requests_min)
+        let open = !chosen.said && chosen.mode == Mode::Requests;
+        let several = addresses.iter().all(|known| known.is_none_or(|known| known > 1));
+        !(open && several) || look.tallies.iter().all(|tally| tally.read().completed() >= CHOSEN_AFTER)
     }
 
     /// Begins to count, if these cells are not counted already. All that this process has counted is the attempt's if it goes on from

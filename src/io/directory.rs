@@ -70,7 +70,7 @@ impl Directory {
     /// the runtime with `shutdown_background`, or a name server that does not answer holds the exit up.
     #[must_use]
     pub fn new(runtime: Handle, meters: Arc<Meters>, resolve_every: Duration) -> Self {
-        Self::with_resolver(runtime, meters, resolve_every, Arc::new(|host, port| system(host.to_owned(), port)))
+        Self::with_resolver(runtime, meters, resolve_every, system())
     }
 
     /// The same, with another way to look names up.
@@ -92,6 +92,14 @@ impl Directory {
         let entry = Arc::new(self.new_entry(backend));
         entries.insert(backend.clone(), Arc::downgrade(&entry));
         entry
+    }
+
+    /// How many addresses a backend has that somebody uses; `None` while its name has not been looked up.
+    #[must_use]
+    pub fn addresses(&self, backend: &Backend) -> Option<usize> {
+        let entry = lock(&self.entries).get(backend).and_then(Weak::upgrade)?;
+        let known = *entry.state.first.borrow();
+        known.then(|| entry.endpoints().list.len())
     }
 
     /// Forgets entries that nobody holds.
@@ -151,8 +159,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn system(host: String, port: u16) -> Resolving {
-    Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+/// The system's resolver.
+#[must_use]
+pub fn system() -> Resolver {
+    Arc::new(|host, port| {
+        let host = host.to_owned();
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    })
 }
 
 /// The addresses of one backend.

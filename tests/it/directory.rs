@@ -115,6 +115,8 @@ fn the_machines_resolver_knows_localhost() {
     let first = lookups();
     wait("a second look-up", || (lookups() > first).then_some(()));
     let known = endpoints.list.len() as u64;
+    assert_eq!(directory.addresses(&tcp("localhost", port)), Some(endpoints.list.len()));
+    assert_eq!(directory.addresses(&tcp("localhost", 1)), None, "nobody uses it");
     wait("the census", || (meters.endpoints_resolved.get() == known).then_some(()));
     assert_eq!((meters.endpoints_ready.get(), meters.endpoints_ejected.get()), (known, 0));
 }

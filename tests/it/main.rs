@@ -35,6 +35,7 @@ mod http2_floods;
 mod judged;
 mod k8s;
 mod live;
+mod live_modes;
 mod llm;
 mod mlserver;
 mod notify;

@@ -1,6 +1,7 @@
 //! A repository on this machine, a person who commits to it, and its delivery to a mounted directory.
 
 use super::support::{settings, start_with};
+use coalmine::config::settings::Settings;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 const FILE: &str = "prod/routes.yaml";
@@ -90,10 +91,15 @@ impl Repo {
 
     /// `more` in `git`, and more settings.
     pub(super) fn start_with(&self, more: &str, settings_text: &str) -> coalmine::app::App {
+        start_with(self.settings(more, settings_text))
+    }
+
+    /// What [`Self::start_with`] starts with.
+    pub(super) fn settings(&self, more: &str, settings_text: &str) -> Settings {
         let remote = self.path("bare.git").display().to_string();
         let git =
             format!("git: {{ remote: '{remote}', path: {FILE}, branch: main, mode: push{more} }}\n{settings_text}");
-        start_with(settings(&git, &self.path("mount"), &self.path("state")))
+        settings(&git, &self.path("mount"), &self.path("state"))
     }
 
     /// A hook of the bare repository.

@@ -3,12 +3,14 @@
 use coalmine::{
     app::{self, App},
     config::settings::Settings,
+    io::directory::Resolver,
 };
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -137,7 +139,19 @@ pub(super) fn settings(more: &str, dir: &Path, state: &Path) -> Settings {
 
 /// Starts Coalmine and waits until it is ready.
 pub(super) fn start_with(settings: Settings) -> App {
-    let app = app::start(&settings).unwrap();
+    ready(app::start(&settings).unwrap())
+}
+
+/// The same, where names have these addresses.
+pub(super) fn start_named(settings: Settings, names: Vec<(&'static str, Vec<SocketAddr>)>) -> App {
+    let resolver: Resolver = Arc::new(move |host, _| {
+        let known = names.iter().find(|(name, _)| *name == host).map(|(_, addresses)| addresses.clone());
+        Box::pin(async move { known.ok_or_else(|| io::Error::other("no such host")) })
+    });
+    ready(app::start_with(&settings, resolver).unwrap())
+}
+
+fn ready(app: App) -> App {
     let mut caller = Caller::new(app.admin);
     let mut last = String::new();
     let until = Instant::now() + DEADLINE;

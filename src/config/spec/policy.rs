@@ -89,6 +89,14 @@ fn alpha(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A window of endpoints: no shorter than a few looks, no longer than anybody would wait for one observation.
+fn window(text: &str) -> Result<u64, String> {
+    match millis(text)? {
+        ms @ 1_000..=600_000 => Ok(ms),
+        _ => Err(format!("`{text}` is not from 1s to 10m")),
+    }
+}
+
 /// A tolerated slow-down as whole histogram buckets of 2^(1/16): 4.4 % is one, 19 % are four, 100 % are sixteen.
 fn buckets(text: &str) -> Result<i32, String> {
     let share = units::fraction(text)?;
@@ -110,6 +118,7 @@ pub(in crate::config) fn policy(field: &Field<'_>, base: &Policy) -> Option<Poli
         accuracy: signal(&map, "accuracy", base.accuracy, accuracy),
         disagreement: map.get("disagreement").filter(|field| !field.is_off()).and_then(|field| disagreement(&field)),
         mode: map.get("mode").and_then(|field| mode(&field)).unwrap_or_default(),
+        window_ms: map.or("window", base.window_ms, window),
         on_inconclusive: map
             .get("on_inconclusive")
             .and_then(|field| {

@@ -16,7 +16,7 @@ pub enum Mode {
     /// A request.
     #[default]
     Requests,
-    /// An endpoint during a window of some ten seconds: a pod that pauses is one observation, not hundreds.
+    /// An endpoint during a [window](super::Policy::window_ms): a pod that pauses is one observation, not hundreds.
     Endpoints,
     /// A user's first failure: a user for whom all requests fail is one observation. Latency stays with requests.
     Users,
@@ -64,13 +64,13 @@ impl Chosen {
     pub fn why(self) -> &'static str {
         match (self.mode, self.said) {
             (Mode::Requests, true) => "the routes file says that every request is one observation",
-            (Mode::Endpoints, true) => "the routes file says that an endpoint during ten seconds is one observation",
+            (Mode::Endpoints, true) => "the routes file says that an endpoint during one window is one observation",
             (Mode::Users, true) => "the routes file says that a user's first failure is one observation",
             (Mode::Requests, false) => {
                 "every request is one observation: users do not keep their variant, and not both variants have several endpoints"
             }
             (Mode::Endpoints, false) => {
-                "both variants have several endpoints: an endpoint during ten seconds is one observation, so that a pod that \
+                "both variants have several endpoints: an endpoint during one window is one observation, so that a pod that \
                  pauses alone is not taken for a slow version"
             }
             (Mode::Users, false) => {

@@ -25,6 +25,9 @@ pub struct Policy {
     pub disagreement: Option<DisagreementPolicy>,
     /// What is one independent observation of errors and latency.
     pub mode: ModeChoice,
+    /// In endpoint mode one observation of an endpoint lasts so long, milliseconds: longer than the pauses of a pod that is none
+    /// the worse for them. Default 10 s.
+    pub window_ms: u64,
     /// What an undecided judge leads to at the end of a step.
     pub on_inconclusive: OnInconclusive,
 }
@@ -114,6 +117,7 @@ impl Default for Policy {
             accuracy: Some(AccuracyPolicy::default()),
             disagreement: None,
             mode: ModeChoice::Auto,
+            window_ms: 10_000,
             on_inconclusive: OnInconclusive::Hold,
         }
     }

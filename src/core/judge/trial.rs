@@ -70,6 +70,7 @@ impl Trial {
         self.policy_changed = saved::numbers_of(said) != saved::numbers_of(&self.policy);
         // What is no margin or weight follows the file.
         self.policy.on_inconclusive = said.on_inconclusive;
+        self.policy.window_ms = said.window_ms;
     }
 
     /// Whether the canary has answered nobody yet, so that the mode may still be chosen: what copies have told stays.

@@ -11,8 +11,6 @@ use crate::core::{
 };
 use std::sync::Arc;
 
-/// One observation of an endpoint lasts so long: longer than the pauses of a pod that is none the worse for them.
-pub const WINDOW_MS: u64 = 10_000;
 const MICRO: u64 = 1_000_000;
 
 /// The world at a look.
@@ -26,6 +24,8 @@ pub struct Look {
     pub sticky: bool,
     /// Whether the release is younger than its warm-up time.
     pub warming_up: bool,
+    /// How long a window of endpoints lasts, milliseconds.
+    pub window_ms: u64,
     /// On the process's own clock, milliseconds.
     pub now_ms: u64,
 }
@@ -175,7 +175,7 @@ impl Blocks {
     }
 
     fn window(&mut self, look: &Look, paused: bool) -> Option<EndpointBlock> {
-        if !paused && look.now_ms < self.window.since_ms + WINDOW_MS {
+        if !paused && look.now_ms < self.window.since_ms + look.window_ms {
             return None;
         }
         let endpoints = self.read_endpoints();

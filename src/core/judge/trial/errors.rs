@@ -21,7 +21,8 @@ pub(super) struct Errors {
     edges: [Edge; 2],
     rollback: RateRollback,
     promote: RatePromote,
-    /// First failures alone would speak for a canary for which everybody has failed already: with users, requests must pass, too.
+    /// With users and endpoints, requests must pass, too. First failures alone would speak for a canary for which everybody has
+    /// failed already, and capped units for one whose failures all come from one pod.
     promote_requests: RatePromote,
     /// What the tests of this mode have seen.
     seen: Counts,
@@ -73,7 +74,7 @@ impl Errors {
         let counts = counts(block);
         match (self.mode, users) {
             (Mode::Requests, _) => self.take(&counts),
-            (Mode::Endpoints, _) => {}
+            (Mode::Endpoints, _) => self.promote_requests.update(&counts),
             (Mode::Users, users) => {
                 self.promote_requests.update(&counts);
                 // Whom a user's first failure befalls is drawn with the configured share, whoever asks most. Where the share
@@ -95,8 +96,9 @@ impl Errors {
         #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let m = load as f64;
         if self.past.stable > 0.0 {
-            let most = cap(m * expected);
-            let edge = Edge { ratio: 1.0, margin: (m * rise.margin / most).min(1.0) };
+            // A unit at the edge must fit under the cap, or much traffic would make the margin all there is, and the test blind.
+            let most = cap(m * rise.at(expected));
+            let edge = Edge { ratio: 1.0, margin: m * rise.margin / most };
             let units = units(block, load, most);
             self.rollback.update_units(&units, edge);
             self.seen.add(&units.counts());
@@ -133,8 +135,8 @@ impl Errors {
     /// Natural log of the own test's e-value for the canary.
     fn log_e_own_for(&self) -> f64 {
         match self.mode {
-            Mode::Users => self.promote.log_e().min(self.promote_requests.log_e()),
-            Mode::Requests | Mode::Endpoints => self.promote.log_e(),
+            Mode::Users | Mode::Endpoints => self.promote.log_e().min(self.promote_requests.log_e()),
+            Mode::Requests => self.promote.log_e(),
         }
     }
 

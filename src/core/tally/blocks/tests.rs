@@ -14,7 +14,8 @@ fn tally(variant: &str, threads: usize) -> Arc<VariantTally> {
 }
 
 fn look(share: f64, now_ms: u64) -> Look {
-    Look { tallies: [tally("v2", 2), tally("v1", 2)], share, sticky: true, warming_up: false, now_ms }
+    let tallies = [tally("v2", 2), tally("v1", 2)];
+    Look { tallies, share, sticky: true, warming_up: false, window_ms: 10_000, now_ms }
 }
 
 /// `n` requests that ended so, at endpoint 0.

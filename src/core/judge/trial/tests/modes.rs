@@ -63,6 +63,39 @@ fn windows_find_what_is_worse_and_pass_what_is_not() {
     }
 }
 
+/// Four endpoints of each variant with much traffic; so many of the canary's fail a share of it, stable's none.
+fn busy(dice: &mut Dice, ill: usize, errors: f64) -> Block {
+    let mut of = |ill: usize| -> Vec<Unit> {
+        (0..4).map(|at| dice.unit_of(2_000, if at < ill { errors } else { 0.0 }, 50)).collect()
+    };
+    let (canary, stable) = (of(ill), of(0));
+    let arm = |units: &[Unit]| Arm {
+        completed: 8_000,
+        assigned: 8_000,
+        errors: units.iter().map(|unit| unit.errors).sum(),
+        ..Arm::default()
+    };
+    Block {
+        requests: Some(requests(arm(&canary), arm(&stable), 0.5)),
+        endpoints: Some(EndpointBlock { canary, stable }),
+        ..Block::default()
+    }
+}
+
+#[test]
+fn much_traffic_does_not_make_windows_blind() {
+    let mut dice = Dice(18);
+    // By its margin alone a canary may fail once in such a unit: that one failure must not be all that a unit can show.
+    let mut trial = Trial::in_mode(&only(true, false, false), endpoints());
+    let bad = until(&mut trial, 12, |_| busy(&mut dice, 4, 0.01));
+    assert_eq!(bad.0, Verdict::Fail(Signal::Errors));
+    // One endpoint of four that always fails is no bad version to windows; nor does it pass.
+    let mut trial = Trial::in_mode(&only(true, false, false), endpoints());
+    let one = until(&mut trial, 300, |_| busy(&mut dice, 1, 1.0));
+    assert!(matches!(one.0, Verdict::Undecided(_)), "{one:?}");
+    assert!(trial.evidence().signals[0].log_e_promote < 0.0);
+}
+
 /// A block of 200 requests of users who keep their variant; one of the canary's, with many requests, always fails.
 fn of_users(dice: &mut Dice, number: usize, canary_fails: f64) -> Block {
     let heavy = dice.of(4, 0.9);
