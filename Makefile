@@ -2,7 +2,7 @@
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 
 .DEFAULT_GOAL := help
-.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers profile instructions fuzz streams simulate mutants fmt
+.PHONY: test-k8s help check deny lint-chart real test test-chart demo bench bench-peers profile instructions fuzz soak streams simulate mutants fmt
 # Sizes of `make bench-peers`; WORK names some kinds of work, such as `small mib`, and then RESULTS.md stays as it is.
 BENCH_SECONDS ?= 4
 BENCH_ROUNDS ?= 5
@@ -72,6 +72,9 @@ simulate: ## the judge in made-up worlds, SIMULATE_TIMES (20) as often as in `ma
 mutants: ## mutants of src/core that no test finds out; GROUP and FILE take a part: see tests/real/mutants/run.sh
 	tests/real/mutants/setup.sh target/real
 	tests/real/mutants/run.sh $(GROUP) $(FILE)
+
+soak: ## a million requests more leave no memory, series, descriptors or threads behind
+	COALMINE_SOAK=1000000 $(CARGO) test --locked --test it -- raw::memory::many --nocapture
 
 streams: ## writes config/streams anew, by their seeds
 	COALMINE_WRITE_STREAMS=1 $(CARGO) test --locked --test it streams::shipped::what_is_shipped

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SWAPS: u32 = 200;
+const SWAPS: u32 = 400;
 const EVERY: Duration = Duration::from_millis(50);
 
 /// A new timestamped directory, `..data` renamed over to it, the old directory removed.
@@ -26,7 +26,7 @@ fn swap(dir: &Path, number: u32, text: &str) {
 }
 
 #[test]
-fn twenty_swaps_a_second_for_ten_seconds_fail_no_request_and_cut_no_connection() {
+fn twenty_swaps_a_second_for_twenty_seconds_fail_no_request_and_cut_no_connection() {
     let (mount, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = mount.path();
     let (stable, canary) = (model(200, 1), model(200, 2));
