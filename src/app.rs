@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the wiring reads secret files and owns the threads")]
 
 mod clone;
+mod guardrail;
 mod notify;
 pub mod rehearsal;
 mod source;
@@ -176,6 +177,7 @@ fn control(
         NudgeLoop { outcomes: outcome.clone(), pushed, argo: source::argo(settings), meters: meters.clone() };
     let seen = (judged.clone(), released.clone(), wanting.clone(), outcome.clone());
     let notify_loop = notify::notify_loop(settings, seen, &meters)?;
+    let (guardrail_loop, readings) = guardrail::guardrail_loop(settings, live.clone(), &meters)?;
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
     let input = In { live: live.clone(), judgements: judged.clone(), outcomes: outcome, inbox };
     let output = Out { clamps, wanted, attempts, releases };
@@ -185,6 +187,7 @@ fn control(
     let mut judge_loop = JudgeLoop::new(judge_loop::Parts {
         live: live.clone(),
         attempts: attempt,
+        readings,
         judgements,
         directory,
         meters: meters.clone(),
@@ -214,6 +217,7 @@ fn control(
                 () = commit_loop.run() => {}
                 () = nudge_loop.run() => {}
                 () = notify_loop.run() => {}
+                () = guardrail_loop.run() => {}
                 () = tls.watch() => {}
                 ended = admin::run(admin, people.socket) => {
                     if let Err(error) = ended {

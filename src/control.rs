@@ -2,6 +2,7 @@
 
 pub mod commit_loop;
 pub mod config_loop;
+pub mod guardrail_loop;
 pub mod judge_loop;
 mod message;
 pub mod notify_loop;

@@ -17,6 +17,7 @@ pub mod outbound;
 pub mod pairs;
 pub mod pool;
 pub mod process;
+pub mod prometheus;
 pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -3,7 +3,10 @@
 use crate::core::{
     account::{self, Difference},
     forecast::running::{Forecast, Needs, Span, forecast},
-    judge::{Evidence, GuardEvidence, Judgement, Mode, PartEvidence, SignalEvidence, Verdict},
+    judge::{
+        Evidence, GuardEvidence, GuardrailEvidence, GuardrailState, Judgement, Mode, PartEvidence, SignalEvidence,
+        Verdict,
+    },
     route::Route,
     snapshot::Live,
     status::ReleaseStatus,
@@ -110,7 +113,8 @@ fn foreseen(forecast: &Forecast) -> Value {
 pub fn evidence(evidence: &Evidence) -> Map<String, Value> {
     let signals: Vec<Value> = evidence.signals.iter().map(|of| signal(of, evidence.mode)).collect();
     let guards: Vec<Value> = evidence.guards.iter().map(guard).collect();
-    let numbers: [(&str, Value); 13] = [
+    let guardrails: Vec<Value> = evidence.guardrails.iter().map(guardrail).collect();
+    let numbers: [(&str, Value); 14] = [
         ("canary_requests", evidence.canary_requests.into()),
         ("stable_requests", evidence.stable_requests.into()),
         ("canary_labels", evidence.canary_labels.into()),
@@ -124,6 +128,7 @@ pub fn evidence(evidence: &Evidence) -> Map<String, Value> {
         ("log_e_split", evidence.log_e_split.into()),
         ("signals", signals.into()),
         ("guards", guards.into()),
+        ("guardrails", guardrails.into()),
     ];
     numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
@@ -157,4 +162,18 @@ fn part(of: &PartEvidence) -> Value {
 
 fn guard(of: &GuardEvidence) -> Value {
     json!({ "guard": of.guard.as_str(), "state": of.state.as_str(), "value": of.value, "limit": of.limit })
+}
+
+/// `unknown` says why there is no value, in words.
+fn guardrail(of: &GuardrailEvidence) -> Value {
+    let unknown = match of.state {
+        GuardrailState::Unknown(why) => Some(why),
+        GuardrailState::Within | GuardrailState::Broken | GuardrailState::Breached => None,
+    };
+    let said = &of.guardrail;
+    json!({
+        "guardrail": said.name.as_str(), "state": of.state.as_str(), "value": of.value, "bound": said.bound.as_str(),
+        "limit": said.bound.limit(), "broken_ms": of.broken_ms, "lasting_ms": said.lasting_ms, "query": &*said.query,
+        "text": of.line(), "unknown": unknown.map(|why| why.as_str()), "why": unknown.map(|why| why.words()),
+    })
 }

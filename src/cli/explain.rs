@@ -77,6 +77,14 @@ fn account(answer: &Value, paint: Paint) -> String {
         lines.push("\nguards".to_owned());
         lines.extend(guards.into_iter().map(|guard| guard_line(guard, paint)));
     }
+    let guardrails: Vec<&Value> = list(&answer["guardrails"]).collect();
+    if !guardrails.is_empty() {
+        lines.push(
+            "\nguardrails: beyond one for long enough the canary is rolled back; within all it is not passed by them"
+                .to_owned(),
+        );
+        lines.extend(guardrails.into_iter().map(|of| format!("  {}", text(of, "text"))));
+    }
     if let Some(pass) = forecast::pass(&answer["forecast"]) {
         lines.push(format!("\nforecast, at the pace so far\n  {pass}"));
         lines.extend(forecast::signals(&answer["forecast"]).into_iter().map(|line| format!("  {line}")));

@@ -236,6 +236,8 @@ fn table(route: &Value) -> String {
                 "    {name:<9} canary {canary:.4}, stable {stable:.4}; against {against:.2}, for {pass:.2} of {need:.2}"
             ));
         }
+        let guardrails = judgement["guardrails"].as_array().into_iter().flatten();
+        lines.extend(guardrails.map(|of| format!("    {}", text(&of["text"]))));
     }
     lines.join("\n") + "\n"
 }

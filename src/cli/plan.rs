@@ -202,7 +202,7 @@ fn what(service: &Service, row: &Row) -> String {
         (Question::Passed, _) => String::new(),
         (Question::Seen(value), Signal::Errors) => from_to(service.errors, value),
         (Question::Seen(value), Signal::Accuracy) => from_to(service.accuracy, value),
-        (Question::Seen(value), Signal::Latency | Signal::Disagreement) => {
+        (Question::Seen(value), Signal::Latency | Signal::Disagreement | Signal::Guardrail) => {
             format!("{} slower", words::per_cent(value - 1.0))
         }
     };

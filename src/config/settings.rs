@@ -4,12 +4,14 @@
 mod git;
 mod kubernetes;
 mod notify;
+mod prometheus;
 mod tls;
 mod traffic;
 
 pub use git::{GitMode, GitSettings, SigningFormat};
 pub use kubernetes::{ArgoSettings, KubernetesSettings, SourceKind};
 pub use notify::{HookFormat, HookPlace, HookSettings, NotifySettings};
+pub use prometheus::PrometheusSettings;
 pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
 pub use traffic::{ConnectionSettings, HeaderSettings};
 
@@ -51,6 +53,8 @@ pub struct Settings {
     pub argo: Option<ArgoSettings>,
     /// Who is told of what.
     pub notify: NotifySettings,
+    /// Whom the guardrails of routes are asked from; they cannot be told if missing.
+    pub prometheus: Option<PrometheusSettings>,
     /// How the process ends.
     pub drain: DrainSettings,
     /// How often the judge looks. Default 2 s.
@@ -122,6 +126,7 @@ impl Default for Settings {
             kubernetes: KubernetesSettings::default(),
             argo: None,
             notify: NotifySettings::default(),
+            prometheus: None,
             drain: DrainSettings { lame_duck: Duration::from_secs(5), limit: Duration::from_secs(30) },
             judge_interval: Duration::from_secs(2),
             replicas: 1,
@@ -231,6 +236,7 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         kubernetes: cluster,
         argo: map.get("argocd").and_then(|field| kubernetes::argo(&field)),
         notify: map.get("notify").and_then(|field| notify::read(&field)).unwrap_or(base.notify),
+        prometheus: map.get("prometheus").and_then(|field| prometheus::read(&field)),
         drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),
         judge_interval: map.get("judge").and_then(|field| judge(&field)).unwrap_or(base.judge_interval),
         replicas: u32::try_from(map.or("replicas", 1, at_least_one(1_000))).unwrap_or(1),

@@ -2,6 +2,7 @@
 //! `compile`'s business.
 
 mod backend;
+mod guardrail;
 pub(super) mod policy;
 mod route;
 

@@ -6,7 +6,7 @@ use self::saved::Saved;
 use super::release_loop::Attempts;
 use crate::{
     core::{
-        judge::{Block, Chosen, Judgement, Mode, Policy, trial::Trial},
+        judge::{Block, Chosen, Guardrails, Judgement, Mode, Policy, Readings, trial::Trial},
         name::{ReleaseKey, RouteName},
         now::Now,
         route::{ReleaseView, Route},
@@ -46,6 +46,8 @@ pub struct Parts {
     pub live: Arc<ArcSwap<Live>>,
     /// The release loop writes: each attempt gets a fresh trial.
     pub attempts: watch::Receiver<Attempts>,
+    /// The guardrail loop writes.
+    pub readings: watch::Receiver<Arc<Readings>>,
     /// Release loop and admin read.
     pub judgements: watch::Sender<Judgements>,
     /// How many addresses a backend has.
@@ -66,6 +68,7 @@ struct Attempt {
     number: u32,
     since: Now,
     trial: Trial,
+    guardrails: Guardrails,
     /// Users who had failed in an earlier process, whose evidence goes on here.
     restored: Option<FailedUsers>,
     blocks: Option<Blocks>,
@@ -132,6 +135,7 @@ impl JudgeLoop {
             let Block { requests, labels, pairs, endpoints, users } = &block;
             let held = [requests.is_some(), labels.is_some(), pairs.is_some(), endpoints.is_some(), users.is_some()];
             self.parts.meters.judged(held);
+            attempt.guard(route, &self.parts.readings.borrow(), now);
             let verdict = attempt.trial.observe(&block);
             let judgement = Judgement {
                 route: route.name.clone(),
@@ -180,7 +184,8 @@ impl Parts {
         let number = self.number(route, view);
         let policy = self.policy(route);
         let trial = Trial::new(&policy);
-        let fresh = Attempt { key: view.key, number, since: now, trial, restored: None, blocks: None };
+        let guardrails = Guardrails::default();
+        let fresh = Attempt { key: view.key, number, since: now, trial, guardrails, restored: None, blocks: None };
         let Some(saved) = saved.filter(|saved| saved.key == view.key.0 && saved.number == number) else { return fresh };
         let Some(trial) = Trial::restored(&policy, &saved.bits) else {
             tracing::error!(route = %route.name, "saved evidence is of another version: judging starts afresh");
@@ -226,6 +231,12 @@ impl Attempt {
                 None => Blocks::from_now(look),
             });
         }
+    }
+
+    /// Looks at the route's guardrails.
+    fn guard(&mut self, route: &Route, readings: &Readings, now: Now) {
+        let (said, answers) = (&route.policy.guardrails, self.trial.has_answered());
+        self.trial.take_guardrails(self.guardrails.look(said, readings, answers, now.mono_ms));
     }
 
     /// What came in since the last block.

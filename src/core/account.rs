@@ -4,7 +4,8 @@
 use super::{
     interval::{self, Interval, Seen},
     judge::{
-        Evidence, Guard, GuardEvidence, GuardState, Mode, PartEvidence, Reason, Signal, SignalEvidence, Test, Verdict,
+        Evidence, Guard, GuardEvidence, GuardState, GuardrailState, Mode, PartEvidence, Reason, Signal, SignalEvidence,
+        Test, Verdict,
     },
     stats::paired::PairCounts,
 };
@@ -50,6 +51,7 @@ pub fn difference(signal: &SignalEvidence, mode: Mode) -> Option<Difference> {
             Some(Difference::new(value, interval::difference(canary, stable)))
         }
         Signal::Errors | Signal::Accuracy => signal.parts.iter().find_map(of_pairs),
+        Signal::Guardrail => None,
     };
     let independent = mode == Mode::Requests || matches!(signal.signal, Signal::Accuracy | Signal::Disagreement);
     let found = found.map(|found| if independent { found } else { Difference { interval: None, ..found } });
@@ -111,6 +113,8 @@ pub fn would_change(verdict: Verdict, evidence: &Evidence) -> Vec<String> {
 
 fn undecided(reason: Reason, evidence: &Evidence) -> Vec<String> {
     let mut said: Vec<String> = evidence.guards.iter().filter_map(held).collect();
+    let open = evidence.guardrails.iter().filter(|of| of.state != GuardrailState::Within);
+    said.extend(open.map(|of| format!("{}; no pass while it is so", of.line())));
     if said.is_empty() && matches!(reason, Reason::NoData | Reason::LowSamples) {
         said.push("requests that the canary answers".to_owned());
     }

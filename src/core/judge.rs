@@ -5,12 +5,14 @@
 
 mod block;
 mod evidence;
+mod guardrail;
 mod mode;
 mod policy;
 pub mod trial;
 
 pub use block::{Arm, Block, EndpointBlock, LabelBlock, PairBlock, Pairs, RequestBlock, Streams, Unit, UserBlock};
 pub use evidence::{Evidence, Guard, GuardEvidence, GuardState, Part, PartEvidence, Quantile, SignalEvidence, Test};
+pub use guardrail::{Bound, Guardrail, GuardrailEvidence, GuardrailState, Guardrails, Reading, Readings, Unknown};
 pub use mode::{Chosen, Mode, ModeChoice};
 pub use policy::{AccuracyPolicy, DisagreementPolicy, ErrorsPolicy, LatencyPolicy, OnInconclusive, Policy};
 
@@ -30,11 +32,13 @@ pub enum Signal {
     Accuracy,
     /// Share of shadow copies that say something else than the caller was told.
     Disagreement,
+    /// A bound of the route's own on a number from outside: it is no evidence and weighs nothing, it can only fail a canary.
+    Guardrail,
 }
 
 impl Signal {
     /// All of them, in their order.
-    pub const ALL: [Self; 4] = [Self::Errors, Self::Latency, Self::Accuracy, Self::Disagreement];
+    pub const ALL: [Self; 5] = [Self::Errors, Self::Latency, Self::Accuracy, Self::Disagreement, Self::Guardrail];
 }
 
 impl Signal {
@@ -46,7 +50,14 @@ impl Signal {
             Self::Latency => "latency",
             Self::Accuracy => "accuracy",
             Self::Disagreement => "disagreement",
+            Self::Guardrail => "guardrail",
         }
+    }
+
+    /// What the canary is blamed for, in words.
+    #[must_use]
+    pub fn blame(self) -> String {
+        if self == Self::Guardrail { "beyond a guardrail".into() } else { format!("worse in {}", self.as_str()) }
     }
 }
 
@@ -78,6 +89,8 @@ pub enum Reason {
     LabelStarved,
     /// One variant's requests are labelled more often than the other's, beyond what may be.
     Skewed,
+    /// A guardrail is broken, and not for long enough, or cannot be told.
+    Guardrail,
 }
 
 impl Reason {
@@ -92,6 +105,7 @@ impl Reason {
             Self::StableUnhealthy => "stable_unhealthy",
             Self::LabelStarved => "label_starved",
             Self::Skewed => "skewed",
+            Self::Guardrail => "guardrail",
         }
     }
 }

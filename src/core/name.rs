@@ -73,6 +73,11 @@ name!(
     VariantName
 );
 
+name!(
+    /// The name of a guardrail, unique in its route.
+    GuardrailName
+);
+
 macro_rules! identity {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*

@@ -213,7 +213,7 @@ impl Release {
         }
         self.settle(view, seen);
         if let Some(Verdict::Fail(signal)) = seen.judged(&self).map(|judgement| judgement.verdict) {
-            return self.roll_back(seen, JUDGE, &format!("worse in {}", signal.as_str()));
+            return self.roll_back(seen, JUDGE, &signal.blame());
         }
         if self.is_in_flight(seen) {
             return (self, None);

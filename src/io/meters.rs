@@ -1,6 +1,7 @@
 //! Counters of what happens outside routes: connections, refusals, feedback. Plain atomics, shared by whoever counts;
 //! `io/metrics` shows them.
 
+use crate::core::judge::Unknown;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One counter or gauge.
@@ -240,6 +241,10 @@ pub struct Meters {
     pub refreshes: Meter,
     /// It could not be asked, by [`KUBE_FAILURES`].
     pub refresh_failures: [Meter; KUBE_FAILURES.len()],
+    /// Answers to queries of guardrails that were numbers.
+    pub guardrail_numbers: Meter,
+    /// Those that were none, by [`Unknown`].
+    pub guardrail_unknown: [Meter; Unknown::ALL.len()],
     /// Notifications that a hook took.
     pub notices_sent: Meter,
     /// Notifications given up after the last attempt.
@@ -293,6 +298,14 @@ impl Meters {
     /// Counts a refresh that was not possible.
     pub fn refresh_failure(&self, kind: &str) {
         up(&KUBE_FAILURES, &self.refresh_failures, kind);
+    }
+
+    /// Counts what a query of a guardrail gave; `None`: a number.
+    pub fn guardrail_query(&self, unknown: Option<Unknown>) {
+        match unknown {
+            None => self.guardrail_numbers.up(),
+            Some(why) => self.guardrail_unknown.get(why as usize).into_iter().for_each(Meter::up),
+        }
     }
 
     /// Counts a feedback line.

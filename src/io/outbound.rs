@@ -32,6 +32,7 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub struct Outbound {
     tls: ClientTls,
     limit: Duration,
+    answer_bytes_max: usize,
 }
 
 /// What came back.
@@ -52,7 +53,13 @@ impl Outbound {
     /// The CA file cannot be used.
     pub fn new(ca_file: Option<PathBuf>, limit: Duration) -> Result<Self, TlsError> {
         let files = ClientFiles { ca_file, certificate: None };
-        Ok(Self { tls: ClientTls::load(&files, Arc::default())?, limit })
+        Ok(Self { tls: ClientTls::load(&files, Arc::default())?, limit, answer_bytes_max: ANSWER_BYTES_MAX })
+    }
+
+    /// The same, and a longer answer than this is none.
+    #[must_use]
+    pub fn reading_at_most(self, answer_bytes_max: usize) -> Self {
+        Self { answer_bytes_max, ..self }
     }
 
     /// Sends it and reads the answer.
@@ -71,7 +78,7 @@ impl Outbound {
             let authority = authority.rsplit('@').next().unwrap_or("");
             request.headers_mut().insert(header::HOST, value(authority)?);
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("coalmine"));
-            exchange(self.open(url, host).await?, request, ANSWER_BYTES_MAX).await
+            exchange(self.open(url, host).await?, request, self.answer_bytes_max).await
         };
         let answer = timeout(self.limit, exchange).await;
         answer

@@ -29,6 +29,7 @@ mod git_source;
 mod git_undo;
 mod githost;
 mod grpc;
+mod guardrails;
 mod h2peer;
 mod http2;
 mod http2_floods;

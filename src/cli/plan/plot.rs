@@ -43,7 +43,7 @@ impl Panel {
     fn value(&self, service: &Service, worse: f64) -> f64 {
         match self.signal {
             Signal::Accuracy => service.accuracy - worse,
-            Signal::Errors | Signal::Latency | Signal::Disagreement => service.errors + worse,
+            Signal::Errors | Signal::Latency | Signal::Disagreement | Signal::Guardrail => service.errors + worse,
         }
     }
 }

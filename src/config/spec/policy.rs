@@ -1,6 +1,6 @@
 //! The `plan` and the `judge` of a route.
 
-use super::PlanSpec;
+use super::{PlanSpec, guardrail::guardrails};
 use crate::{
     config::{
         fields::{Field, Map, whole, yes_or_no},
@@ -20,7 +20,7 @@ const COUNT_MAX: u64 = 1_000_000_000;
 /// Most steps.
 const STEPS_MAX: usize = 50;
 
-fn millis(text: &str) -> Result<u64, String> {
+pub(super) fn millis(text: &str) -> Result<u64, String> {
     units::duration(text).map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -117,6 +117,7 @@ pub(in crate::config) fn policy(field: &Field<'_>, base: &Policy) -> Option<Poli
         latency: signal(&map, "latency", base.latency, latency),
         accuracy: signal(&map, "accuracy", base.accuracy, accuracy),
         disagreement: map.get("disagreement").filter(|field| !field.is_off()).and_then(|field| disagreement(&field)),
+        guardrails: guardrails(&map),
         mode: map.get("mode").and_then(|field| mode(&field)).unwrap_or_default(),
         window_ms: map.or("window", base.window_ms, window),
         on_inconclusive: map

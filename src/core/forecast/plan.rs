@@ -181,7 +181,7 @@ impl<'a> Planner<'a> {
                 let buckets = self.policy.latency.map_or(0, |policy| policy.pass_buckets);
                 (factor * bucket_bound_ms(buckets).ln()).exp()
             }
-            Signal::Disagreement => 0.0,
+            Signal::Disagreement | Signal::Guardrail => 0.0,
         }
     }
 
@@ -203,7 +203,7 @@ impl<'a> Planner<'a> {
             (Some((_, fail, pass)), Signal::Accuracy, Unit::Pairs) => vec![self.pairs(question, *fail, *pass)],
             (Some((_, fail, pass)), Signal::Accuracy, _) => vec![self.labels(question, *fail, *pass)],
             // Copies are compared at once: there is nothing to wait for that a plan could help with.
-            (Some(_), Signal::Disagreement, _) | (None, ..) => vec![Passage::never()],
+            (Some(_), Signal::Disagreement | Signal::Guardrail, _) | (None, ..) => vec![Passage::never()],
         };
         let ways = passages.into_iter().map(|passage| Way { passage, pace, wait_s }).collect();
         let requests_min = self.policy.requests_min as f64;

@@ -94,7 +94,7 @@ pub fn forecast(judgement: &Judgement) -> Forecast {
         let unit = match (signal.signal, source.pairs) {
             (_, true) => "pairs",
             (Signal::Accuracy, false) => "labels",
-            (Signal::Errors | Signal::Latency | Signal::Disagreement, false) => "requests",
+            (Signal::Errors | Signal::Latency | Signal::Disagreement | Signal::Guardrail, false) => "requests",
         };
         let told = SignalForecast { signal: signal.signal, unit, pass: needs(&pass), seen };
         ways.push(pass);
@@ -198,7 +198,7 @@ fn to_pass(signal: &SignalEvidence, evidence: &Evidence, source: &Source) -> Pas
         }
         Signal::Errors if evidence.mode == Mode::Requests => source.way(RatePromote::new(margin(signal)), equal, way),
         Signal::Accuracy => source.way(BernoulliPromote::new(margin(signal)), equal, way),
-        Signal::Errors | Signal::Latency | Signal::Disagreement => source.steady(way),
+        Signal::Errors | Signal::Latency | Signal::Disagreement | Signal::Guardrail => source.steady(way),
     }
 }
 
@@ -220,7 +220,7 @@ fn to_see(signal: &SignalEvidence, evidence: &Evidence, source: &Source) -> Opti
             let test = RateRollback::new(limit, &ERRORS_GRID, HORIZON_BLOCKS);
             Some((stable + worse, source.way(test, (stable + worse).min(1.0), way)))
         }
-        Signal::Errors | Signal::Latency | Signal::Disagreement => None,
+        Signal::Errors | Signal::Latency | Signal::Disagreement | Signal::Guardrail => None,
     }
 }
 

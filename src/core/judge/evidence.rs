@@ -1,6 +1,6 @@
 //! The numbers behind a verdict, as plain data: what `explain`, the forecast, the commit and the metrics are made from.
 
-use super::{Mode, Signal};
+use super::{GuardrailEvidence, Mode, Signal};
 
 /// The numbers behind a verdict.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Evidence {
     pub signals: Vec<SignalEvidence>,
     /// Every guard, in the order of [`Guard`].
     pub guards: Vec<GuardEvidence>,
+    /// Every guardrail of the route, in the order of the file.
+    pub guardrails: Vec<GuardrailEvidence>,
     /// Whether the routes file says another policy by now. A trial keeps to the one it began with: a chance of error holds
     /// for weights and margins that were fixed before the first number was seen.
     pub policy_changed: bool,

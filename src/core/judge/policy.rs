@@ -1,6 +1,6 @@
 //! What a route says about judging: margins, chances of error, and what an undecided judge leads to.
 
-use super::ModeChoice;
+use super::{Guardrail, ModeChoice};
 
 /// What the route says about judging. Rates and margins are fractions of one.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,6 +23,8 @@ pub struct Policy {
     pub accuracy: Option<AccuracyPolicy>,
     /// What a shadow copy says against what the caller was told: `None`, as it is by default, turns the signal off.
     pub disagreement: Option<DisagreementPolicy>,
+    /// Bounds on numbers from outside. Default: none.
+    pub guardrails: Vec<Guardrail>,
     /// What is one independent observation of errors and latency.
     pub mode: ModeChoice,
     /// In endpoint mode one observation of an endpoint lasts so long, milliseconds: longer than the pauses of a pod that is none
@@ -116,6 +118,7 @@ impl Default for Policy {
             latency: Some(LatencyPolicy::default()),
             accuracy: Some(AccuracyPolicy::default()),
             disagreement: None,
+            guardrails: Vec::new(),
             mode: ModeChoice::Auto,
             window_ms: 10_000,
             on_inconclusive: OnInconclusive::Hold,

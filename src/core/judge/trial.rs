@@ -15,7 +15,10 @@ mod pairs;
 mod report;
 mod saved;
 
-use super::{Block, Chosen, DisagreementPolicy, Mode, Policy, Reason, Signal, Verdict, evidence::NO_SMOKE};
+use super::{
+    Block, Chosen, DisagreementPolicy, GuardrailEvidence, GuardrailState, Mode, Policy, Reason, Signal, Verdict,
+    evidence::NO_SMOKE,
+};
 use crate::core::stats::{Counts, logs::log_mix};
 use accuracy::Accuracy;
 use disagreement::Disagreement;
@@ -36,6 +39,8 @@ pub struct Trial {
     accuracy: Accuracy,
     disagreement: Disagreement,
     guards: Guards,
+    /// What was seen last; none is saved.
+    guardrails: Vec<GuardrailEvidence>,
     /// Finished requests of both variants.
     requests: Counts,
     /// 0: not failed; 1 and on: by that signal.
@@ -61,6 +66,7 @@ impl Trial {
             accuracy: Accuracy::new(policy.accuracy.unwrap_or_default()),
             disagreement: Disagreement::new(policy.disagreement.unwrap_or(DisagreementPolicy { max: 0.05 })),
             guards: Guards::default(),
+            guardrails: Vec::new(),
             requests: Counts::default(),
             failed: 0.0,
         }
@@ -93,6 +99,19 @@ impl Trial {
     #[must_use]
     pub fn mode(&self) -> Chosen {
         self.chosen
+    }
+
+    /// Takes where the guardrails stand now; those of a fail stay for show.
+    pub fn take_guardrails(&mut self, guardrails: Vec<GuardrailEvidence>) {
+        if self.failed().is_none() || self.guardrails.is_empty() {
+            self.guardrails = guardrails;
+        }
+    }
+
+    /// Whether the canary has answered anybody, a copy at least.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.samples() > 0.0
     }
 
     /// Takes a block and says what is to be said now.
@@ -155,6 +174,7 @@ impl Trial {
             Signal::Latency => self.latency.log_e_against(),
             Signal::Accuracy => self.accuracy.log_e_against(),
             Signal::Disagreement => self.disagreement.log_e_against(),
+            Signal::Guardrail => f64::NEG_INFINITY,
         }
     }
 
@@ -164,6 +184,7 @@ impl Trial {
             Signal::Latency => self.latency.log_e_for(self.only_copies()),
             Signal::Accuracy => self.accuracy.log_e_for(),
             Signal::Disagreement => self.disagreement.log_e_for(),
+            Signal::Guardrail => f64::NEG_INFINITY,
         }
     }
 
@@ -197,6 +218,11 @@ impl Trial {
         if samples <= 0.0 {
             return Verdict::Undecided(Reason::NoData);
         }
+        // A bound that somebody said needs no minimum; a stable in trouble may have broken it itself.
+        let guardrails = |is: fn(GuardrailState) -> bool| self.guardrails.iter().any(|of| is(of.state));
+        if guardrails(|state| state == GuardrailState::Breached) && !self.guards.stable_is_unhealthy() {
+            return Verdict::Fail(Signal::Guardrail);
+        }
         if samples < self.policy.requests_min as f64 {
             return Verdict::Undecided(Reason::LowSamples);
         }
@@ -212,6 +238,9 @@ impl Trial {
         }
         if self.guards.split_holds(self.chosen.mode) {
             return Verdict::Undecided(Reason::SplitMismatch);
+        }
+        if guardrails(|state| state != GuardrailState::Within) {
+            return Verdict::Undecided(Reason::Guardrail);
         }
         let at = -self.policy.alpha_promote.ln();
         let lacking: Vec<Signal> =

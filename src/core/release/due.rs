@@ -87,10 +87,13 @@ pub(super) fn due(release: &Release, seen: &Seen<'_>) -> Due {
     let plan = seen.route.plan.clone().unwrap_or_default();
     let waiting = wait_ms(release, seen, &plan) > 0;
     if release.stay.promoted {
-        let clear = seen.judged(release).is_none_or(|judgement| judgement.evidence.is_clear());
+        let judged = seen.judged(release);
+        let clear = judged.is_none_or(|judgement| judgement.evidence.is_clear());
+        let guarded = judged.is_some_and(|judgement| judgement.verdict == Verdict::Undecided(Reason::Guardrail));
         return match brake(release, seen) {
             _ if waiting => Due::Waiting,
             Some(hold) => Due::Held(hold),
+            None if guarded => Due::Held(Hold::Undecided(Reason::Guardrail)),
             None if !clear => Due::Held(Hold::Undecided(Reason::Overlap)),
             None => Due::Raise(Move::Finish),
         };
@@ -108,7 +111,8 @@ pub(super) fn due(release: &Release, seen: &Seen<'_>) -> Due {
         (Some(Reason::Overlap | Reason::LowSamples | Reason::LabelStarved), OnInconclusive::Rollback, _) => {
             Due::RollBack
         }
-        (Some(_), OnInconclusive::RollbackOnStall, _) if stalled => Due::RollBack,
+        // Nor does a monitoring system that is away kill a canary.
+        (Some(reason), OnInconclusive::RollbackOnStall, _) if stalled && reason != Reason::Guardrail => Due::RollBack,
         (Some(reason), ..) if stalled => Due::Held(Hold::Deadline(reason)),
         (Some(reason), ..) => Due::Held(Hold::Undecided(reason)),
         (None, _, Some(hold)) => Due::Held(hold),
@@ -249,7 +253,11 @@ fn undecided(release: &Release, seen: &Seen<'_>, plan: &Plan) -> Option<Reason> 
     let needs_pass = promotion || here.is_none_or(|step| step.pass) || (requests == 0 && labels == 0);
     match judgement.verdict {
         Verdict::Undecided(
-            reason @ (Reason::NoData | Reason::LowSamples | Reason::SplitMismatch | Reason::StableUnhealthy),
+            reason @ (Reason::NoData
+            | Reason::LowSamples
+            | Reason::SplitMismatch
+            | Reason::StableUnhealthy
+            | Reason::Guardrail),
         ) => Some(reason),
         Verdict::Undecided(reason) if needs_pass => Some(reason),
         Verdict::Pass | Verdict::Fail(_) | Verdict::Undecided(_) if !judgement.evidence.is_clear() => {

@@ -3,7 +3,7 @@
 use super::Page;
 use crate::{
     core::{
-        judge::{GuardState, Judgement, Mode, Verdict},
+        judge::{Evidence, GuardState, GuardrailState, Judgement, Mode, Unknown, Verdict},
         name::RouteName,
         tally::{Reading, VariantTally},
     },
@@ -59,6 +59,7 @@ impl Page {
             let name = ("coalmine_judge_guard", "0: good, 1: warns, 2: no pass while it is so.");
             self.gauge(name, &[("route", route), ("guard", guard.guard.as_str())], is);
         }
+        self.guardrails(route, evidence);
         for (what, n) in [
             ("canary_requests", evidence.canary_requests),
             ("stable_requests", evidence.stable_requests),
@@ -72,6 +73,27 @@ impl Page {
         let changed = if evidence.policy_changed { 1.0 } else { 0.0 };
         let name = ("coalmine_judge_policy_changed", "1: the file says other margins than this attempt began with.");
         self.gauge(name, &of_route, changed);
+    }
+
+    /// A number that is not known has no sample.
+    fn guardrails(&mut self, route: &str, evidence: &Evidence) {
+        for of in &evidence.guardrails {
+            let labels = [("route", route), ("guardrail", of.guardrail.name.as_str())];
+            let is = match of.state {
+                GuardrailState::Within => 0.0,
+                GuardrailState::Broken => 1.0,
+                GuardrailState::Unknown(_) => 2.0,
+                GuardrailState::Breached => 3.0,
+            };
+            let name =
+                ("coalmine_guardrail_state", "0: within, 1: broken, not for long enough, 2: unknown, 3: breached.");
+            self.gauge(name, &labels, is);
+            let bound = ("coalmine_guardrail_bound", "Where the guardrail is broken.");
+            self.gauge(bound, &labels, of.guardrail.bound.limit());
+            if let Some(value) = of.value {
+                self.gauge(("coalmine_guardrail_value", "What the guardrail's query gave."), &labels, value);
+            }
+        }
     }
 
     /// What only sticky routes and those with copies have: left out where nothing happened.
@@ -96,6 +118,11 @@ impl Page {
         for (kind, meter) in JUDGE_BLOCKS.iter().zip(&meters.judge_blocks) {
             let name = ("coalmine_judge_blocks_total", "Blocks that were judged, by what they hold.");
             self.count(name, &[("kind", kind)], meter.get());
+        }
+        let name = ("coalmine_guardrail_queries_total", "Queries of guardrails, by what they gave.");
+        self.count(name, &[("result", "number")], meters.guardrail_numbers.get());
+        for (why, meter) in Unknown::ALL.iter().zip(&meters.guardrail_unknown) {
+            self.count(name, &[("result", why.as_str())], meter.get());
         }
         for (event, meter) in PairEvent::ALL.iter().zip(&meters.pairs) {
             let name = ("coalmine_pairs_total", "Predictions of copies that may be labelled, by what became of them.");

@@ -51,6 +51,7 @@ impl Trial {
             log_e_split: self.log_e_split(),
             signals: self.weights().into_iter().map(|(signal, weight)| self.of_signal(signal, weight)).collect(),
             guards: self.guards.told(&facts),
+            guardrails: self.guardrails.clone(),
             policy_changed: self.policy_changed,
         }
     }
@@ -104,6 +105,7 @@ impl Trial {
                 let canary_n = count(self.disagreement.compared());
                 Values { canary, stable, canary_n, canary_events: self.disagreement.disagreed, ..Values::default() }
             }
+            Signal::Guardrail => Values::default(),
         }
     }
 
@@ -118,6 +120,7 @@ impl Trial {
             }),
             Signal::Accuracy => policy.accuracy.map(|a| (a.tolerate, 1.0, a.may_drop)),
             Signal::Disagreement => policy.disagreement.map(|_| (0.0, 1.0, 0.0)),
+            Signal::Guardrail => None,
         };
         said.unwrap_or((0.0, 1.0, 0.0))
     }
@@ -130,11 +133,12 @@ impl Trial {
             Signal::Latency => (by, answered, self.latency.log_e_own()),
             Signal::Accuracy => (Test::Requests, self.accuracy.labels.canary > 0.0, self.accuracy.log_e_own()),
             Signal::Disagreement => return Test::Pairs,
+            Signal::Guardrail => return Test::Requests,
         };
         let (paired, pairs) = match signal {
             Signal::Latency => (self.latency.copies.n() > 0.0, self.latency.copies.log_e_against()),
             Signal::Accuracy => (self.accuracy.pairs.seen().n > 0.0, self.accuracy.pairs.log_e_against()),
-            Signal::Errors | Signal::Disagreement => {
+            Signal::Errors | Signal::Disagreement | Signal::Guardrail => {
                 (self.errors.pairs.seen().n > 0.0, self.errors.pairs.log_e_against())
             }
         };
@@ -147,6 +151,7 @@ impl Trial {
             Signal::Latency => self.latency.parts(),
             Signal::Accuracy => self.accuracy.parts(),
             Signal::Disagreement => self.disagreement.parts(),
+            Signal::Guardrail => Vec::new(),
         }
     }
 }

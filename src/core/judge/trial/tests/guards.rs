@@ -1,6 +1,10 @@
 //! What keeps a verdict from resting on sand.
 
 use super::*;
+use crate::core::{
+    judge::{Bound, Guardrail, Unknown},
+    name::GuardrailName,
+};
 
 fn state(trial: &Trial, guard: Guard) -> (GuardState, f64) {
     let guards = trial.evidence().guards;
@@ -59,6 +63,70 @@ fn a_stable_that_fails_itself_is_blamed_on_nobody_and_comes_back() {
     assert_eq!(state(&trial, Guard::StableHealth).0, GuardState::Holds);
     let after = until(&mut trial, 60, |_| by_requests(dice.arm(20, 0.1, 50), dice.arm(180, 0.001, 50)));
     assert_eq!(after.0, Verdict::Fail(Signal::Errors));
+}
+
+/// One guardrail that stands so.
+fn guardrail(state: GuardrailState) -> Vec<GuardrailEvidence> {
+    let name = GuardrailName::new("cost").unwrap();
+    let guardrail = Guardrail { name, query: "q".into(), bound: Bound::Max(0.5), lasting_ms: 0 };
+    vec![GuardrailEvidence { guardrail, value: None, broken_ms: 0, state }]
+}
+
+/// A canary as good as stable that would have passed: what the judge says with a guardrail that stands so all the time.
+fn guarded(state: Option<GuardrailState>) -> Verdict {
+    let mut dice = Dice(21);
+    let mut trial = Trial::new(&only(true, false, false));
+    until(&mut trial, 900, |_| by_requests(dice.arm(20, 0.0, 50), dice.arm(180, 0.0, 50)));
+    trial.take_guardrails(state.map(guardrail).unwrap_or_default());
+    trial.observe(&by_requests(dice.arm(20, 0.0, 50), dice.arm(180, 0.0, 50)))
+}
+
+#[test]
+fn a_guardrail_fails_or_holds_a_canary_that_would_pass_and_passes_none() {
+    assert_eq!(guarded(None), Verdict::Pass);
+    assert_eq!(guarded(Some(GuardrailState::Within)), Verdict::Pass);
+    for state in Unknown::ALL.map(GuardrailState::Unknown).into_iter().chain([GuardrailState::Broken]) {
+        assert_eq!(guarded(Some(state)), Verdict::Undecided(Reason::Guardrail), "{state:?}");
+    }
+    assert_eq!(guarded(Some(GuardrailState::Breached)), Verdict::Fail(Signal::Guardrail));
+
+    // By itself it says nothing, however good it is; and it spares nobody whom the evidence speaks against.
+    let mut trial = Trial::new(&only(true, false, false));
+    trial.take_guardrails(guardrail(GuardrailState::Breached));
+    assert_eq!(trial.observe(&Block::default()), Verdict::Undecided(Reason::NoData), "it has answered nobody");
+    trial.take_guardrails(guardrail(GuardrailState::Within));
+    let mut dice = Dice(22);
+    trial.observe(&by_requests(dice.arm(20, 0.0, 50), dice.arm(180, 0.0, 50)));
+    assert_eq!(trial.verdict(), Verdict::Undecided(Reason::LowSamples));
+    trial.take_guardrails(guardrail(GuardrailState::Unknown(Unknown::Away)));
+    let failed = until(&mut trial, 99, |_| by_requests(dice.arm(20, 1.0, 50), dice.arm(180, 0.0, 50)));
+    assert!(matches!(failed, (Verdict::Undecided(Reason::Guardrail), 99) | (Verdict::Fail(Signal::Errors), _)));
+    assert_eq!(trial.verdict(), Verdict::Fail(Signal::Errors));
+}
+
+#[test]
+fn a_breach_is_final_is_shown_as_it_was_and_outlives_a_restart() {
+    let mut dice = Dice(23);
+    let policy = only(true, false, false);
+    let mut trial = Trial::new(&policy);
+    trial.take_guardrails(guardrail(GuardrailState::Breached));
+    // No minimum of requests: the bound is what somebody said.
+    trial.observe(&by_requests(dice.arm(2, 0.0, 50), dice.arm(8, 0.0, 50)));
+    trial.take_guardrails(guardrail(GuardrailState::Within));
+    assert_eq!(trial.observe(&Block::default()), Verdict::Fail(Signal::Guardrail));
+    assert_eq!(trial.evidence().guardrails[0].state, GuardrailState::Breached);
+    let restored = Trial::restored(&policy, &trial.saved()).unwrap();
+    assert_eq!(restored.verdict(), Verdict::Fail(Signal::Guardrail));
+    assert!(trial.log_e_rollback() < 1.0, "it is no evidence: alpha is untouched");
+}
+
+#[test]
+fn a_stable_in_trouble_may_have_broken_a_guardrail_itself() {
+    let mut dice = Dice(24);
+    let mut trial = Trial::new(&only(true, false, false));
+    trial.take_guardrails(guardrail(GuardrailState::Breached));
+    trial.observe(&by_requests(dice.arm(60, 0.9, 50), dice.arm(180, 0.9, 50)));
+    assert_eq!(trial.verdict(), Verdict::Undecided(Reason::StableUnhealthy));
 }
 
 #[test]
