@@ -103,7 +103,7 @@ impl ReleaseLoop {
         let (snapshot, git, now) = (&live.snapshot, self.git, clock::now());
         let world = World { snapshot, judgements: &judgements, outcomes: &outcomes, git, now };
         let mut news = self.ledger.look(&world);
-        let ordered = asked.is_some();
+        let mut told = None;
         if let Some(Asked { order, answer }) = asked {
             let done = self.ledger.obey(&order, &world).map(|(words, more)| {
                 tracing::warn!(route = order.command.route().map(RouteName::as_str), command = order.command.as_str(),
@@ -111,14 +111,17 @@ impl ReleaseLoop {
                 news.extend(more);
                 words
             });
-            // A caller that has hung up does not take its order back.
-            let _ = answer.send(done);
+            told = Some((answer, done));
         }
         // Traffic first: the disk may be slow, the canary is worse now.
         replace(&self.out.clamps, Arc::new(self.ledger.clamps()));
-        if ordered || !news.is_empty() {
+        if told.is_some() || !news.is_empty() {
             record::save(&self.store, &self.ledger, now);
             self.saved_ms = now.mono_ms;
+        }
+        if let Some((answer, done)) = told {
+            // What a person has been told outlives the process. A caller that has hung up does not take its order back.
+            let _ = answer.send(done);
         }
         replace(&self.out.attempts, Arc::new(self.ledger.attempts()));
         replace(&self.out.wanted, Arc::new(self.ledger.wanted(&world)));

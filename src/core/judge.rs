@@ -62,7 +62,7 @@ impl Signal {
 }
 
 /// What the judge says of a release.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Verdict {
     /// Not worse than the margins, on every signal.
     Pass,

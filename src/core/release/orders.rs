@@ -76,6 +76,8 @@ impl Release {
     }
 
     fn go(mut self, seen: &Seen<'_>, to: Move, order: &Order) -> (Self, Option<Action>, String) {
+        // A person's word goes before what the branch has answered the plan: the branch is asked anew.
+        (self.behind, self.taken_back) = (None, None);
         self.advance(seen, to, &order.by, &order.reason);
         let words = due::ahead(&self, seen);
         (self, None, words)

@@ -4,18 +4,12 @@ use super::{
     docs::{Docs, Line, digits},
     world::{Broken, Made, Rule},
 };
-use coalmine::{
-    control::record,
-    core::{
-        command::{Command, Order, Wish},
-        judge::{Reason, Signal, Verdict},
-        name::{Generation, VariantName},
-        now::Now,
-        release::ledger::Ledger,
-        split::Weight,
-        variant::Role,
-    },
-    io::store::Store,
+use coalmine::core::{
+    command::{Command, Order, Wish},
+    judge::{Reason, Signal, Verdict},
+    name::{Generation, VariantName},
+    split::Weight,
+    variant::Role,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{collections::BTreeSet, thread, time::Instant};
@@ -86,21 +80,8 @@ fn commit(world: &mut Made<'_>, dice: &mut StdRng, at: usize) -> Result<(), Brok
 
 /// What the store has comes back; seldom it has nothing.
 fn restart(world: &mut Made<'_>, dice: &mut StdRng, at: usize) {
-    let now = Now { mono_ms: world.now_ms, wall_ms: world.now_ms };
     let lost = dice.random_ratio(1, 10);
-    let replica = &mut world.replicas[at];
-    let store = Store::memory();
-    record::save(&store, &replica.saved, now);
-    replica.ledger = if lost { Ledger::default() } else { record::load(&store, now) };
-    replica.outcomes.clear();
-    if lost {
-        replica.rejected.clear();
-    }
-    if lost {
-        replica.by_hand = None;
-    }
-    world.swap(at);
-    world.note(format!("{at}: restart, lost: {lost}"));
+    world.restart(at, lost);
 }
 
 fn people_order(world: &mut Made<'_>, dice: &mut StdRng, at: usize) -> Result<(), Broken> {
@@ -121,17 +102,8 @@ fn people_order(world: &mut Made<'_>, dice: &mut StdRng, at: usize) -> Result<()
     if dice.random_ratio(1, 8) {
         order.generation = Some(Generation(world.replicas[at].live.generation.0.saturating_sub(1)));
     }
-    // Whoever may order a readmission says that it may come back, however it does.
     if let Command::Route(_, Wish::Readmit(_)) = &order.command {
-        let artefact = world
-            .docs
-            .route(world.replicas[at].doc)
-            .and_then(|route| Some(route.variants.iter().find(|v| v.name == name)?.artefact.clone()));
-        let replica = &mut world.replicas[at];
-        let diverged = replica.ledger.quarantine.iter().any(|entry| entry.diverged);
-        if let Some(rejected) = artefact.and_then(|artefact| replica.rejected.get_mut(&artefact)) {
-            rejected.readmitted |= diverged;
-        }
+        world.ordered_in(at, &name);
     }
     let stale = order.generation.is_some();
     let done = world.obey(at, &order)?.is_some();
@@ -251,7 +223,7 @@ fn calm(world: &mut Made<'_>, dice: &mut StdRng, met: &mut Met) -> Result<(), Br
             return Err(Broken(format!(
                 "{at} does not come to rest: {:?}\n{}",
                 world.replicas[at].ledger,
-                world.log.join("\n")
+                world.log.text()
             )));
         }
         let word = world.replicas[at].word();
@@ -276,7 +248,7 @@ fn stuck(world: &mut Made<'_>, met: &mut Met) -> Result<(), Broken> {
                 world.docs.weight(replica.doc, &entry.intent.artefact) > Weight::ZERO
             };
             if replica.ledger.quarantine.iter().any(said) && alerts.is_empty() {
-                return Err(Broken(format!("a clamp that cannot arrive alerts nobody\n{}", world.log.join("\n"))));
+                return Err(Broken(format!("a clamp that cannot arrive alerts nobody\n{}", world.log.text())));
             }
         }
     }
@@ -289,8 +261,8 @@ fn one_world(docs: &mut Docs, seed: u64, rule: Rule, met: &mut Met) -> Result<()
     for _ in 0..EVENTS {
         one_event(&mut world, &mut dice)?;
     }
-    met.rollbacks += world.log.iter().filter(|line| line.contains("Clamped")).count() as u64;
-    met.readmitted += world.log.iter().filter(|line| line.contains("Lifted")).count() as u64;
+    met.rollbacks += world.log.lines.iter().filter(|line| line.contains("Clamped")).count() as u64;
+    met.readmitted += world.log.lines.iter().filter(|line| line.contains("Lifted")).count() as u64;
     let calmed = calm(&mut world, &mut dice, met);
     met.seen.extend(std::mem::take(&mut world.seen));
     calmed

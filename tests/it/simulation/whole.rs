@@ -66,40 +66,40 @@ fn a_good_candidate_climbs_and_is_promoted_and_a_bad_one_goes_back_from_wherever
 }
 
 /// A world of one replica that people talk to.
-struct Talk<'a> {
-    world: Made<'a>,
+pub(super) struct Talk<'a> {
+    pub(super) world: Made<'a>,
 }
 
 impl Talk<'_> {
     #[track_caller]
-    fn good(&mut self, order: &Order, part: &str) {
+    pub(super) fn good(&mut self, order: &Order, part: &str) {
         let words = self.world.obey(0, order).unwrap().expect("refused");
         assert!(words.contains(part), "{words}");
     }
 
     #[track_caller]
-    fn bad(&mut self, order: &Order, part: &str) {
+    pub(super) fn bad(&mut self, order: &Order, part: &str) {
         let refused = self.world.with(0, |ledger, world| ledger.obey(order, world)).unwrap_err();
         assert!(refused.to_string().contains(part), "{refused}");
     }
 
-    fn go(&mut self, seconds: u64) {
+    pub(super) fn go(&mut self, seconds: u64) {
         self.world.now_ms += seconds * 1000;
         self.world.look(0).unwrap();
         self.world.commit(0, |_| Ok(()), false).unwrap();
         self.world.look(0).unwrap();
     }
 
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         self.world.deliver(0, self.world.tip().doc).unwrap();
         self.world.look(0).unwrap();
     }
 
-    fn tip(&self) -> String {
+    pub(super) fn tip(&self) -> String {
         self.world.docs.weight(self.world.tip().doc, &Artefact::new(BAD)).to_string()
     }
 
-    fn served(&self) -> String {
+    pub(super) fn served(&self) -> String {
         let (_, route) = self.world.replicas[0].live.routes.named("digits").unwrap();
         route.variants[1].effective.to_string()
     }

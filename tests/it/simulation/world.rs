@@ -1,23 +1,28 @@
 //! The made-up world: a branch, replicas that each have a ledger and a delivered file, and what must hold in it.
 
 use super::docs::{Doc, Docs, FIRST, digits};
-use coalmine::core::{
-    clamp::Clamps,
-    command::Order,
-    judge::{Evidence, Judgement, Reason, Verdict},
-    name::{Artefact, Generation, RouteName},
-    now::Now,
-    release::{
-        Alert,
-        intent::{Intent, Move, Outcome, Wanted},
-        ledger::{Ledger, News, World},
-        quarantine::Next,
+use coalmine::{
+    control::record,
+    core::{
+        clamp::Clamps,
+        command::Order,
+        judge::{Evidence, Judgement, Reason, Verdict},
+        name::{Artefact, Generation, RouteName, VariantName},
+        now::Now,
+        release::{
+            intent::{Move, Outcome, Wanted},
+            ledger::{Ledger, World},
+        },
+        snapshot::Snapshot,
+        split::Weight,
+        variant::Role,
     },
-    snapshot::Snapshot,
-    split::Weight,
-    variant::Role,
+    io::store::Store,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// A promise that did not hold, with what led to it.
 #[derive(Debug)]
@@ -50,11 +55,31 @@ pub(super) struct Replica {
     pub(super) verdict: Verdict,
     pub(super) requests: u64,
     pub(super) log_e: f64,
-    attempt: u32,
-    looked_ms: u64,
+    pub(super) attempt: u32,
+    pub(super) looked_ms: u64,
     pub(super) rejected: BTreeMap<Artefact, Rejected>,
     /// A person's order: until when, and up to which weight.
     pub(super) by_hand: Option<(u64, Weight)>,
+}
+
+/// What happened, for the one who reads of a broken promise.
+#[derive(Default, Debug)]
+pub(super) struct Log {
+    pub(super) lines: Vec<String>,
+    /// Nobody will read it.
+    pub(super) deaf: bool,
+}
+
+impl Log {
+    pub(super) fn note(&mut self, line: fmt::Arguments<'_>) {
+        if !self.deaf {
+            self.lines.push(line.to_string().chars().take(220).collect());
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.lines.join("\n")
+    }
 }
 
 /// Which rule keeps a rejected artefact at 0.
@@ -75,8 +100,8 @@ pub(super) struct Made<'a> {
     pub(super) replicas: Vec<Replica>,
     pub(super) git_down: bool,
     pub(super) now_ms: u64,
-    commits: u32,
-    pub(super) log: Vec<String>,
+    pub(super) commits: u32,
+    pub(super) log: Log,
     /// Every change of a release's state, from and to.
     pub(super) seen: BTreeSet<(&'static str, &'static str)>,
 }
@@ -135,21 +160,13 @@ impl<'a> Made<'a> {
             git_down: false,
             now_ms: 0,
             commits: 0,
-            log: Vec::new(),
+            log: Log::default(),
             seen: BTreeSet::new(),
         }
     }
 
     pub(super) fn tip(&self) -> &Commit {
         self.branch.last().unwrap()
-    }
-
-    pub(super) fn note(&mut self, line: impl Into<String>) {
-        self.log.push(line.into().chars().take(220).collect());
-    }
-
-    fn broken<T>(&self, what: &str) -> Result<T, Broken> {
-        Err(Broken(format!("{what}\n{}", self.log.join("\n"))))
     }
 
     pub(super) fn with<T>(&mut self, at: usize, act: impl FnOnce(&mut Ledger, &World<'_>) -> T) -> T {
@@ -199,43 +216,40 @@ impl<'a> Made<'a> {
         if words.is_empty() {
             return self.broken("an order was carried out and nothing was told");
         }
-        self.note(format!("{at}: {} -> {words}", order.command.as_str()));
+        self.log.note(format_args!("{at}: {} -> {words}", order.command.as_str()));
         self.hear(at, &news)?;
         self.swap(at);
+        // Saved before it is answered.
+        let replica = &mut self.replicas[at];
+        replica.saved = replica.ledger.clone();
         Ok(Some(words))
     }
 
-    /// What the replica tells, held against what happened in the world.
-    fn hear(&mut self, at: usize, news: &[News]) -> Result<(), Broken> {
-        for one in news {
-            self.note(format!("{at}: {one:?}"));
-            match one {
-                News::Clamped(intent) => {
-                    self.replicas[at].rejected.insert(intent.artefact.clone(), Rejected::default());
-                }
-                News::Learned(intent) => {
-                    // From an old file, when the branch has it in again already.
-                    let readmitted = self.docs.weight(self.tip().doc, &intent.artefact) > Weight::ZERO;
-                    self.replicas[at].rejected.insert(intent.artefact.clone(), Rejected { readmitted });
-                }
-                News::Lifted(intent) => {
-                    let rejected = self.replicas[at].rejected.remove(&intent.artefact);
-                    if !rejected.is_some_and(|rejected| rejected.readmitted) {
-                        return self.broken("lifted although no person let it in again");
-                    }
-                }
-                News::Begins(_)
-                | News::Enters(..)
-                | News::OnBranch(_)
-                | News::Diverged(_)
-                | News::Readmitting(_)
-                | News::ByHand(_)
-                | News::ByHandOver(_)
-                | News::Frozen(_)
-                | News::Unfrozen => {}
-            }
+    /// What the store has comes back; or it is lost.
+    pub(super) fn restart(&mut self, at: usize, lost: bool) {
+        let now = Now { mono_ms: self.now_ms, wall_ms: self.now_ms };
+        let replica = &mut self.replicas[at];
+        let store = Store::memory();
+        record::save(&store, &replica.saved, now);
+        replica.ledger = if lost { Ledger::default() } else { record::load(&store, now) };
+        replica.outcomes.clear();
+        if lost {
+            replica.rejected.clear();
+            replica.by_hand = None;
         }
-        Ok(())
+        self.swap(at);
+        self.log.note(format_args!("{at}: restart, lost: {lost}"));
+    }
+
+    /// Whoever may order a readmission says that it may come back, however it does.
+    pub(super) fn ordered_in(&mut self, at: usize, name: &VariantName) {
+        let route = self.docs.route(self.replicas[at].doc);
+        let artefact = route.and_then(|route| Some(route.variants.iter().find(|v| v.name == *name)?.artefact.clone()));
+        let replica = &mut self.replicas[at];
+        let diverged = replica.ledger.quarantine.iter().any(|entry| entry.diverged);
+        if let Some(rejected) = artefact.and_then(|artefact| replica.rejected.get_mut(&artefact)) {
+            rejected.readmitted |= diverged;
+        }
     }
 
     fn drop_what_arrived(&mut self, at: usize) {
@@ -257,41 +271,11 @@ impl<'a> Made<'a> {
         if self.docs.route(doc).is_none() {
             return Ok(());
         }
-        self.note(format!("{at}: delivered {:?}", self.docs.lines(doc)));
+        self.log.note(format_args!("{at}: delivered {:?}", self.docs.lines(doc)));
         self.replicas[at].doc = doc;
         self.swap(at);
         // Traffic does not wait for the release loop.
         self.check(at)
-    }
-
-    /// What traffic gets is never more than the file says, unless a person says so for a while; nothing while it is rejected.
-    fn check(&mut self, at: usize) -> Result<(), Broken> {
-        let replica = &self.replicas[at];
-        let (_, route) = replica.live.routes.named("digits").unwrap();
-        let allowed = replica.by_hand.filter(|(until, _)| *until > replica.looked_ms).map(|(_, weight)| weight);
-        let candidate = route.release.as_ref().map(|view| view.candidate);
-        for (position, variant) in route.variants.iter().enumerate() {
-            // What a rejected one had goes to stable, also while that is new: there is nobody else.
-            let freed = route
-                .variants
-                .iter()
-                .filter(|v| variant.role == Role::Stable && replica.rejected.contains_key(&v.artefact));
-            let freed = freed.fold(Weight::ZERO, |sum, v| sum.plus(v.said));
-            let most =
-                variant.said.plus(freed).max(allowed.filter(|_| Some(position) == candidate).unwrap_or_default());
-            if variant.effective > most && (Some(position) == candidate || variant.role == Role::Rejected) {
-                return self.broken("above the file");
-            }
-            if replica.rejected.contains_key(&variant.artefact) && variant.effective > Weight::ZERO {
-                let heirless = self.with(at, |ledger, world| ledger.alerts(&digits(), world)).contains(&Alert::NoHeir);
-                let dropped = self.rule == Rule::DropOnArrival;
-                if dropped || !heirless {
-                    return self.broken("a rejected artefact is served");
-                }
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     /// The commit loop, once over everything that is wanted. `between` happens before the first push.
@@ -327,7 +311,7 @@ impl<'a> Made<'a> {
             if answer_lost && matches!(outcome, Outcome::Committed(_)) {
                 outcome = Outcome::Failing("the answer was lost".into());
             }
-            self.note(format!("{at}: {} -> {outcome:?}", wanted.intent.to.as_str()));
+            self.log.note(format_args!("{at}: {} -> {outcome:?}", wanted.intent.to.as_str()));
             self.replicas[at].outcomes.insert(id, outcome);
         }
         Ok(())
@@ -368,7 +352,11 @@ impl<'a> Made<'a> {
                 return self.broken("promoted without a pass");
             }
         }
-        self.note(format!("commit {name} by {}: {:?}", intent.as_deref().unwrap_or("a person"), self.docs.lines(doc)));
+        self.log.note(format_args!(
+            "commit {name} by {}: {:?}",
+            intent.as_deref().unwrap_or("a person"),
+            self.docs.lines(doc)
+        ));
         let by_person = ours.is_none_or(|wanted| matches!(wanted.intent.to, Move::Readmit(_)));
         for replica in self.replicas.iter_mut().filter(|_| by_person) {
             for (artefact, rejected) in &mut replica.rejected {
@@ -387,8 +375,8 @@ impl<'a> Made<'a> {
     /// longer says so; who decided it says it again.
     pub(super) fn force_back(&mut self, by: usize) {
         self.branch.truncate((self.branch.len() - by.min(self.branch.len() - 1)).max(1));
-        self.note(format!("forced back to {}", self.tip().name));
-        let tip = self.tip().doc;
+        let Commit { name, doc: tip, .. } = self.tip().clone();
+        self.log.note(format_args!("forced back to {name}"));
         for replica in &mut self.replicas {
             for entry in replica.ledger.quarantine.iter().filter(|e| e.learned) {
                 if let Some(rejected) = replica.rejected.get_mut(&entry.intent.artefact) {
@@ -397,39 +385,5 @@ impl<'a> Made<'a> {
                 }
             }
         }
-    }
-
-    /// Whether everything that is rejected here is at 0 on the branch, or a person is told that it is not.
-    pub(super) fn settled(&mut self, at: usize) -> Result<(), Broken> {
-        let alerts = self.with(at, |ledger, world| ledger.alerts(&digits(), world));
-        let tip = self.tip().doc;
-        for entry in self.replicas[at].ledger.quarantine.clone() {
-            let arrived = self.docs.weight(tip, &entry.intent.artefact) == Weight::ZERO;
-            let told = [Alert::Diverged, Alert::NoHeir, Alert::WriteBlocked].iter().any(|alert| alerts.contains(alert));
-            if !arrived && !told {
-                return self.broken("a clamp neither arrived nor alerts");
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether nothing is wanted of the branch that it does not say.
-    pub(super) fn rests(&mut self, at: usize) -> bool {
-        self.with(at, |ledger, world| {
-            let entries = ledger.quarantine.iter().all(|e| {
-                let next = e.next(
-                    world.snapshot.routes.named("digits").map(|(_, route)| &**route),
-                    world.outcomes.get(&e.intent.id()),
-                    true,
-                );
-                next == Next::Rest || e.diverged
-            });
-            entries
-                && ledger.releases.values().all(|release| {
-                    // A raise that a person has reverted is not made again for the same file.
-                    let outcome = |intent: &Intent| world.outcomes.get(&intent.id());
-                    release.state.raise().is_none_or(|raise| matches!(outcome(raise), Some(Outcome::There(_))))
-                })
-        })
     }
 }
