@@ -305,7 +305,7 @@ fn the_promises_hold_in_a_hundred_thousand_worlds() {
         met.promoted,
         met.seen.len(),
     );
-    println!("{:?}", met.seen);
+    super::table::hold_against(&met.seen);
     assert!(met.rollbacks > WORLDS / 10 && met.readmitted > WORLDS / 100 && met.promoted > WORLDS / 100);
     for alert in ["write_blocked", "clamp_stale", "delivery_stale", "diverged", "overdue"] {
         assert!(met.alerts.contains(alert), "{alert} never came up: {:?}", met.alerts);

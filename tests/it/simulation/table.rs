@@ -1,0 +1,75 @@
+//! The tables of `docs/releases.md`, held against what is seen and what there is.
+
+use coalmine::core::{
+    judge::Reason,
+    release::{Alert, Hold, State},
+};
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// The rows of the table under this heading, cell by cell.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/releases.md")).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).expect(heading);
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// The words in back-quotes.
+fn words(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn firsts(heading: &str) -> BTreeSet<String> {
+    rows(heading).iter().flat_map(|row| words(&row[0])).collect()
+}
+
+/// Every pair of states, from and to, that the documentation has.
+fn documented() -> BTreeSet<(String, String)> {
+    let pairs = |row: &Vec<String>| {
+        let (from, to) = (words(&row[0]), words(&row[1]));
+        from.into_iter().flat_map(move |from| to.clone().into_iter().map(move |to| (from.clone(), to)))
+    };
+    rows("Transitions").iter().flat_map(pairs).collect()
+}
+
+/// Fails if something was seen that is not documented, or the other way round.
+pub(super) fn hold_against(seen: &BTreeSet<(&'static str, &'static str)>) {
+    let seen: BTreeSet<_> = seen.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+    let documented = documented();
+    let (new, gone): (Vec<_>, Vec<_>) =
+        (seen.difference(&documented).collect(), documented.difference(&seen).collect());
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "seen, and not in docs/releases.md: {new:?}; there, and never seen: {gone:?}"
+    );
+}
+
+#[test]
+fn every_state_reason_and_alert_has_its_row() {
+    let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(firsts("States"), set(&[&["idle"], &State::ALL[..]].concat()));
+    let reasons = [
+        Reason::NoData,
+        Reason::LowSamples,
+        Reason::Overlap,
+        Reason::SplitMismatch,
+        Reason::StableUnhealthy,
+        Reason::LabelStarved,
+        Reason::Skewed,
+    ];
+    let holds = [
+        Hold::Deadline(Reason::NoData),
+        Hold::Paused,
+        Hold::Frozen,
+        Hold::NoGit,
+        Hold::ByHand,
+        Hold::BranchAhead,
+        Hold::TakenBack,
+        Hold::NoHeir,
+        Hold::EndOfPlan,
+    ];
+    let all: Vec<&str> = reasons.into_iter().map(Hold::Undecided).chain(holds).map(Hold::as_str).collect();
+    assert_eq!(firsts("Why it holds"), set(&all));
+    assert_eq!(firsts("Alerts"), set(&Alert::ALL.map(Alert::as_str)));
+}
