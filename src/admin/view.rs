@@ -140,7 +140,7 @@ fn signal(of: &SignalEvidence, mode: Mode) -> Value {
         "pass_ratio": of.pass_ratio, "pass_margin": of.pass_margin, "weight": of.weight, "test": of.test.as_str(),
         "log_e_rollback": of.log_e_rollback, "log_e_rollback_at": of.log_e_rollback_at,
         "log_e_promote": of.log_e_promote, "log_e_promote_at": of.log_e_promote_at,
-        "parts": of.parts.iter().map(part).collect::<Vec<_>>(),
+        "parts": of.parts.iter().map(|of| part(of, mode)).collect::<Vec<_>>(),
     })
 }
 
@@ -151,11 +151,11 @@ fn difference(difference: Difference) -> Value {
     json!({ "value": value, "low": interval.map(|of| of.low), "high": interval.map(|of| of.high) })
 }
 
-fn part(of: &PartEvidence) -> Value {
+fn part(of: &PartEvidence, mode: Mode) -> Value {
     json!({
         "part": of.part.as_str(), "test": of.test.as_str(), "canary": of.canary, "stable": of.stable,
         "canary_n": of.canary_n, "stable_n": of.stable_n, "canary_events": of.canary_events,
-        "stable_events": of.stable_events, "difference": account::of_pairs(of).map(difference), "weight": of.weight,
+        "stable_events": of.stable_events, "difference": account::of_part(of, mode).map(difference), "weight": of.weight,
         "log_e_rollback": of.log_e_rollback, "log_e_promote": of.log_e_promote,
     })
 }

@@ -8,8 +8,8 @@ use super::margins::{self, Margins};
 use crate::{
     config,
     core::{
-        judge::Policy,
-        replay::{Setup, replay},
+        judge::{Mode, Policy},
+        replay::{Setup, chosen, replay},
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,7 +30,9 @@ use std::{
 ///
 /// A file is CSV with a header, or NDJSON (named `.ndjson` or `.jsonl`). Columns are found by name: `t_ms`, `variant` (`stable` or
 /// `canary`), `latency_ms`, `ok` (0 or 1), `correct` (0, 1 or a score between; empty: never labelled), `label_t_ms` (empty: known at once), and
-/// optionally `split` (the configured canary per cent at that moment). Others are left alone.
+/// optionally `split` (the configured canary per cent at that moment), `endpoint` (which one answered: with several of each variant an
+/// endpoint during a window is one observation), `user` (on a route where users keep their variant: a user's first failure is one
+/// observation; needs the split) and `first_token_ms` (of a streamed answer: judged instead of its latency). Others are left alone.
 ///
 /// Exit codes: 0 every file was judged, whatever the verdict; 1 a file has problems; 2 a file cannot be read, or the arguments are wrong.
 #[derive(clap::Args, Debug)]
@@ -143,6 +145,11 @@ impl Replay {
 fn judge(path: &Path, setup: &Setup, bar: &ProgressBar) -> Result<String, Trouble> {
     let labels = setup.policy.accuracy.is_some();
     let mut events = read::events(path, labels, bar)?;
+    let unknown = setup.share.is_none() && events.iter().all(|event| event.share.is_none());
+    if unknown && chosen(&events, setup.policy.mode).mode == Mode::Users {
+        let what = "1: user: whom a first failure befalls is drawn with the configured split; add the column `split`, or --split";
+        return Err(Trouble::Problems(vec![what.to_owned()]));
+    }
     Ok(show::line(&name(path), &replay(&mut events, setup)))
 }
 

@@ -132,7 +132,8 @@ impl JudgeLoop {
             attempt.open(&look);
             let chosen = attempt.choose(&look, route, || self.parts.addresses(route, view));
             let block = if chosen { attempt.block(&look) } else { Block::default() };
-            let Block { requests, labels, pairs, endpoints, users } = &block;
+            let block = Block { at_ms: now.wall_ms, ..block };
+            let Block { requests, labels, pairs, endpoints, users, .. } = &block;
             let held = [requests.is_some(), labels.is_some(), pairs.is_some(), endpoints.is_some(), users.is_some()];
             self.parts.meters.judged(held);
             attempt.guard(route, &self.parts.readings.borrow(), now);

@@ -2,10 +2,10 @@
 //! verdict. One account for the API, `explain` and the commit.
 
 use super::{
-    interval::{self, Interval, Seen},
+    interval::{self, Interval, Ratio, Seen},
     judge::{
-        Evidence, Guard, GuardEvidence, GuardState, GuardrailState, Mode, PartEvidence, Reason, Signal, SignalEvidence,
-        Test, Verdict,
+        Evidence, Guard, GuardEvidence, GuardState, GuardrailState, Mode, Part, PartEvidence, Quantile, Reason, Signal,
+        SignalEvidence, Test, Verdict,
     },
     stats::paired::PairCounts,
 };
@@ -15,7 +15,8 @@ use super::{
 pub struct Difference {
     /// Canary less stable; of latency the factor.
     pub value: f64,
-    /// Where the truth lies, at all times at once with the chance of [`interval::ALPHA`] to be wrong. `None` where requests are not
+    /// Where the truth lies, at all times at once with the chance of [`interval::ALPHA`] to be wrong; of latency the factor at one
+    /// quantile, whose upper end is infinite while the slowest requests say nothing of it. `None` where requests are not
     /// independent (endpoints, users), so that it would be too narrow.
     pub interval: Option<Interval>,
 }
@@ -38,8 +39,10 @@ pub fn difference(signal: &SignalEvidence, mode: Mode) -> Option<Difference> {
     let seen = |events: f64, n: u64| Seen { events, n: n as f64 };
     let (canary, stable) = (seen(signal.canary_events, signal.canary_n), seen(signal.stable_events, signal.stable_n));
     let found = match signal.signal {
-        Signal::Latency => (signal.canary > 0.0 && signal.stable > 0.0)
-            .then(|| Difference { value: signal.canary / signal.stable, interval: None }),
+        Signal::Latency => (signal.canary > 0.0 && signal.stable > 0.0).then(|| {
+            let told = carries_p99(signal).and_then(|part| of_latency(part, mode));
+            told.unwrap_or(Difference { value: signal.canary / signal.stable, interval: None })
+        }),
         Signal::Disagreement => {
             let Interval { low, high } = interval::rate(canary);
             let limit = signal.stable;
@@ -59,6 +62,41 @@ pub fn difference(signal: &SignalEvidence, mode: Mode) -> Option<Difference> {
     if signal.signal == Signal::Accuracy { found.map(Difference::reversed) } else { found }
 }
 
+/// The part whose p99 stands for the signal: the one that weighs most, whole answers before streams.
+fn carries_p99(signal: &SignalEvidence) -> Option<&PartEvidence> {
+    let mut best: Option<&PartEvidence> = None;
+    for part in signal
+        .parts
+        .iter()
+        .filter(|part| matches!(part.part, Part::Answer(Quantile::P99) | Part::FirstToken(Quantile::P99)))
+    {
+        if best.is_none_or(|best| part.weight > best.weight) {
+            best = Some(part);
+        }
+    }
+    best
+}
+
+/// How many times as long the canary takes at the quantile of a part, since it is warm; the ranks are shown by their median. With
+/// the interval where requests are independent.
+#[must_use]
+pub fn of_latency(part: &PartEvidence, mode: Mode) -> Option<Difference> {
+    let (quantile, took) = (part.part.quantile()?, part.took.as_deref()?);
+    let value = part.canary / part.stable;
+    let interval = || {
+        let Ratio { low, high } = interval::ratio(&took.canary, &took.stable, quantile.share());
+        Interval { low, high }
+    };
+    (part.canary > 0.0 && part.stable > 0.0)
+        .then(|| Difference { value, interval: (mode == Mode::Requests).then(interval) })
+}
+
+/// The difference of a part, whatever it looks at.
+#[must_use]
+pub fn of_part(part: &PartEvidence, mode: Mode) -> Option<Difference> {
+    of_latency(part, mode).or_else(|| of_pairs(part))
+}
+
 /// The difference in bad events of a part that compares both answers to the same request.
 #[must_use]
 pub fn of_pairs(part: &PartEvidence) -> Option<Difference> {
@@ -74,7 +112,11 @@ pub fn line(signal: &SignalEvidence, mode: Mode) -> String {
     let latency = signal.signal == Signal::Latency;
     let value = |value: f64| if latency { format!("{value:.1} ms") } else { format!("{value:.4}") };
     let difference = difference(signal, mode).map_or(String::new(), |Difference { value, interval }| {
-        let shown = |number: f64| if latency { format!("x{number:.3}") } else { format!("{number:+.4}") };
+        let shown = |number: f64| match latency {
+            true if number.is_infinite() => "?".to_owned(),
+            true => format!("x{number:.3}"),
+            false => format!("{number:+.4}"),
+        };
         let between =
             interval.map_or(String::new(), |Interval { low, high }| format!(" ({} to {})", shown(low), shown(high)));
         format!(", difference {}{between}", shown(value))

@@ -11,7 +11,9 @@ mod policy;
 pub mod trial;
 
 pub use block::{Arm, Block, EndpointBlock, LabelBlock, PairBlock, Pairs, RequestBlock, Streams, Unit, UserBlock};
-pub use evidence::{Evidence, Guard, GuardEvidence, GuardState, Part, PartEvidence, Quantile, SignalEvidence, Test};
+pub use evidence::{
+    Evidence, Guard, GuardEvidence, GuardState, Part, PartEvidence, Quantile, SignalEvidence, Test, Took,
+};
 pub use guardrail::{Bound, Guardrail, GuardrailEvidence, GuardrailState, Guardrails, Reading, Readings, Unknown};
 pub use mode::{Chosen, Mode, ModeChoice};
 pub use policy::{AccuracyPolicy, DisagreementPolicy, ErrorsPolicy, LatencyPolicy, OnInconclusive, Policy};

@@ -5,10 +5,19 @@
 //! a block closes depends on exposures and time, never on outcomes. A label is taken at the look after it came, of requests that
 //! had been served by then. Source: judge.md section 5.1.
 
+mod who;
+
+pub use who::chosen;
+
 use super::{
-    judge::{Arm, Block, Evidence, LabelBlock, Policy, Reason, RequestBlock, Signal, Verdict, trial::Trial},
+    judge::{
+        Arm, Block, Chosen, Evidence, LabelBlock, Mode, Policy, Reason, RequestBlock, Signal, Streams, Verdict,
+        trial::Trial,
+    },
     stats::histogram::bucket_of_ms,
 };
+
+use who::{Users, Windows};
 
 /// How often the judge looks, milliseconds.
 pub const INTERVAL_MS: f64 = 2_000.0;
@@ -28,13 +37,29 @@ pub struct Event {
     pub share: Option<f64>,
     /// What became known of its answer later.
     pub label: Option<Label>,
+    /// Which endpoint of its variant answered, if that is known.
+    pub endpoint: Option<u16>,
+    /// Whose request it was, on a route where a user keeps their variant.
+    pub user: Option<u64>,
+    /// Of a streamed answer the bucket of the time to its first token, which counts instead of the latency.
+    pub first_token: Option<i32>,
 }
 
 impl Event {
     /// A request of which nothing else is known.
     #[must_use]
     pub fn new(at_ms: f64, canary: bool, ok: bool, latency_ms: f64) -> Self {
-        Self { at_ms, canary, ok, bucket: bucket_of_ms(latency_ms), share: None, label: None }
+        Self {
+            at_ms,
+            canary,
+            ok,
+            bucket: bucket_of_ms(latency_ms),
+            share: None,
+            label: None,
+            endpoint: None,
+            user: None,
+            first_token: None,
+        }
     }
 }
 
@@ -88,6 +113,9 @@ pub struct Looks<'a> {
     /// Whether all events of the open block name the same share.
     share_kept: bool,
     open_labels: LabelBlock,
+    chosen: Chosen,
+    windows: Windows,
+    users: Users,
     requests: u64,
     canary: u64,
 }
@@ -117,7 +145,12 @@ impl<'a> Looks<'a> {
         if !labels.is_sorted_by(|a, b| a.0 <= b.0) {
             labels.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
+        #[allow(clippy::cast_precision_loss, reason = "a window in milliseconds stays far below 2^53")]
+        let window_ms = setup.policy.window_ms as f64;
         Self {
+            chosen: chosen(events, setup.policy.mode),
+            windows: Windows::new(window_ms, setup.interval_ms),
+            users: Users::default(),
             start_ms: events.first().map_or(0.0, |event| event.at_ms),
             events: events.iter().peekable(),
             labels: labels.into_iter().peekable(),
@@ -128,6 +161,12 @@ impl<'a> Looks<'a> {
             requests: 0,
             canary: 0,
         }
+    }
+
+    /// What one observation of errors and latency is in this recording.
+    #[must_use]
+    pub fn chosen(&self) -> Chosen {
+        self.chosen
     }
 
     /// The interval in which a moment lies.
@@ -144,10 +183,17 @@ impl<'a> Looks<'a> {
         let arm = if event.canary { &mut self.open.canary } else { &mut self.open.stable };
         arm.completed += 1;
         arm.assigned += 1;
-        if event.ok {
-            arm.latency.add(event.bucket, 1);
-        } else {
-            arm.errors += 1;
+        match (event.ok, event.first_token) {
+            (false, _) => arm.errors += 1,
+            (true, None) => arm.latency.add(event.bucket, 1),
+            (true, Some(bucket)) => {
+                arm.streams.get_or_insert_with(Box::<Streams>::default).first_token.add(bucket, 1);
+            }
+        }
+        match self.chosen.mode {
+            Mode::Requests => {}
+            Mode::Endpoints => self.windows.take(event),
+            Mode::Users => self.users.take(event),
         }
         self.requests += 1;
         self.canary += u64::from(event.canary);
@@ -164,14 +210,20 @@ impl<'a> Looks<'a> {
         *wrong += u64::from(wrong_micro);
     }
 
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds since the first event")]
+    fn empty_block(&self, at_ms: f64) -> Block {
+        Block { at_ms: (at_ms - self.start_ms) as u64, ..Block::default() }
+    }
+
     #[allow(clippy::cast_precision_loss, reason = "a warm-up in milliseconds stays far below 2^53")]
     fn close(&mut self, at_ms: f64) -> Block {
-        let mut block = Block::default();
+        let mut block = self.empty_block(at_ms);
         if self.open.canary.completed > 0 && self.open.stable.completed > 0 {
             let mut requests = std::mem::replace(&mut self.open, empty());
             requests.share = requests.share.filter(|_| self.share_kept);
             requests.warming_up = at_ms - self.start_ms < self.setup.policy.warmup_ms as f64;
             block.requests = Some(requests);
+            block.users = (self.chosen.mode == Mode::Users).then(|| self.users.end());
         }
         if self.open_labels.canary > 0 && self.open_labels.stable > 0 {
             block.labels = Some(std::mem::take(&mut self.open_labels));
@@ -196,6 +248,12 @@ impl Iterator for Looks<'_> {
         let label = self.labels.peek().map(|label| label.0);
         let first = [event, label].into_iter().flatten().reduce(f64::min)?;
         let interval = self.interval(first);
+        let by_windows = self.chosen.mode == Mode::Endpoints;
+        if let Some((look, endpoints)) = by_windows.then(|| self.windows.end_before(interval + 1.0)).flatten() {
+            let at_ms = self.start_ms + look * self.setup.interval_ms;
+            let block = Block { endpoints: Some(endpoints), ..self.empty_block(at_ms) };
+            return Some(Look { at_ms, block, requests: self.requests, canary: self.canary });
+        }
         while let Some(event) = self.events.peek().copied().filter(|event| self.interval(event.at_ms) <= interval) {
             self.take(event);
             self.events.next();
@@ -207,7 +265,11 @@ impl Iterator for Looks<'_> {
             self.labels.next();
         }
         let at_ms = self.start_ms + (interval + 1.0) * self.setup.interval_ms;
-        Some(Look { at_ms, block: self.close(at_ms), requests: self.requests, canary: self.canary })
+        let mut block = self.close(at_ms);
+        if by_windows && self.windows.due_look() <= interval + 1.0 {
+            block.endpoints = self.windows.end(interval + 1.0);
+        }
+        Some(Look { at_ms, block, requests: self.requests, canary: self.canary })
     }
 }
 
@@ -255,11 +317,12 @@ pub struct Replayed {
 /// Judges a recording. The first verdict counts.
 #[must_use]
 pub fn replay(events: &mut [Event], setup: &Setup) -> Replayed {
-    let mut trial = Trial::new(&setup.policy);
+    let looks = Looks::new(events, setup);
+    let mut trial = Trial::in_mode(&setup.policy, looks.chosen());
     let mut verdict = trial.verdict();
     let mut held: Option<(u64, u64, f64)> = None;
     let mut last = (0, 0, 0.0);
-    for look in Looks::new(events, setup) {
+    for look in looks {
         last = (look.requests, look.canary, look.at_ms);
         verdict = trial.observe(&look.block);
         match verdict {

@@ -2,6 +2,7 @@
 
 use coalmine::core::{
     replay::{Event, Label},
+    split::siphash,
     stats::histogram::bucket_of_ms,
 };
 
@@ -70,6 +71,16 @@ pub(super) struct World {
     pub(super) bursts: bool,
     /// The canary's first requests are slow.
     pub(super) cold: usize,
+    /// Endpoints of each variant; 0: nobody says which one answered.
+    pub(super) endpoints: usize,
+    /// One endpoint of each variant fails half of its requests now and then, for some seconds: how often a minute.
+    pub(super) spells: f64,
+    /// Users, each with a variant of their own; 0: nobody says who asked.
+    pub(super) users: usize,
+    /// Everything fails for this user.
+    pub(super) unlucky: Option<usize>,
+    /// Answers are streamed, and their first token comes so much later from the canary; 0: they are not.
+    pub(super) first_token: f64,
 }
 
 impl Default for World {
@@ -88,6 +99,11 @@ impl Default for World {
             drift: 0.0,
             bursts: false,
             cold: 0,
+            endpoints: 0,
+            spells: 0.0,
+            users: 0,
+            unlucky: None,
+            first_token: 0.0,
         }
     }
 }
@@ -102,6 +118,9 @@ pub(super) struct Row {
     /// Right or not, and when that was known.
     pub(super) label: Option<(bool, f64)>,
     pub(super) share: f64,
+    pub(super) endpoint: Option<usize>,
+    pub(super) user: Option<usize>,
+    pub(super) first_token_ms: Option<f64>,
 }
 
 fn rounded(x: f64, digits: f64) -> f64 {
@@ -109,14 +128,24 @@ fn rounded(x: f64, digits: f64) -> f64 {
 }
 
 impl World {
+    /// Whether it says neither who answered, nor who asked, nor of tokens.
+    fn is_plain(&self) -> bool {
+        self.endpoints == 0 && self.users == 0 && self.first_token <= 0.0
+    }
+
     /// A recording.
     pub(super) fn rows(&self, seed: u64) -> Vec<Row> {
         let mut dice = Dice::new(seed);
         let (mut t_ms, mut burst_until, mut canaries) = (0.0, 0.0, 0);
+        let mut ill_until = [0.0; 2];
         let one = |index: usize| {
             t_ms += dice.exponential() * 1000.0 / self.rate;
             let share = self.splits.iter().rev().find(|(from, _)| *from <= index).map_or(0.0, |(_, share)| *share);
-            let canary = dice.chance(share * self.odds / (share * self.odds + 1.0 - share));
+            let user = (self.users > 0).then(|| (dice.draw() * self.users as f64) as usize);
+            let canary = match user {
+                Some(user) => (user as f64) < share * self.users as f64,
+                None => dice.chance(share * self.odds / (share * self.odds + 1.0 - share)),
+            };
             canaries += usize::from(canary);
             let worse = canary && index >= self.from;
             let swing = 1.0 + self.drift * (std::f64::consts::TAU * index as f64 / self.requests as f64).sin();
@@ -125,15 +154,27 @@ impl World {
             }
             let burst = t_ms < burst_until;
             let of = |pair: (f64, f64)| if worse { pair.1 } else { pair.0 };
-            let ok = !dice.chance(if burst { 0.2 } else { of(self.errors) * swing });
+            let endpoint = (self.endpoints > 0).then(|| (dice.draw() * self.endpoints as f64) as usize);
+            let ill = &mut ill_until[usize::from(canary)];
+            if endpoint == Some(0) && dice.chance(self.spells * self.endpoints as f64 / (60.0 * self.rate * share)) {
+                *ill = t_ms + 4000.0;
+            }
+            let ill = endpoint == Some(0) && t_ms < *ill;
+            let unlucky = user.is_some() && user == self.unlucky;
+            let errors = if ill { 0.5 } else { of(self.errors) * swing };
+            let ok = !dice.chance(if burst { 0.2 } else { errors }) && !unlucky;
             let latency_ms = self.latency(&mut dice, worse) * swing * if burst { 3.0 } else { 1.0 };
             let cold = if canary && canaries <= self.cold { 5.0 } else { 1.0 };
             let right = !dice.chance(of(self.wrong) * swing);
             let told = dice.chance(if right { self.labelled.0 } else { self.labelled.1 });
             let known = t_ms + self.label_delay_ms * (0.5 + dice.draw());
             let label = (told && ok).then(|| (right, rounded(known, 1.0)));
+            let first_token_ms = (self.first_token > 0.0).then(|| {
+                let later = if worse { self.first_token } else { 1.0 };
+                rounded(latency_ms * (0.1 + 0.1 * dice.draw()) * later, 100.0)
+            });
             let (t_ms, latency_ms) = (rounded(t_ms, 10.0), rounded(latency_ms * cold, 100.0));
-            Row { t_ms, canary, latency_ms, ok, label, share }
+            Row { t_ms, canary, latency_ms, ok, label, share, endpoint, user, first_token_ms }
         };
         (0..self.requests).map(one).collect()
     }
@@ -159,20 +200,34 @@ pub(super) fn events(rows: &[Row]) -> Vec<Event> {
         bucket: bucket_of_ms(row.latency_ms),
         share: Some(row.share),
         label: row.label.map(|(right, at_ms)| Label { at_ms, wrong_micro: if right { 0 } else { 1_000_000 } }),
+        endpoint: row.endpoint.map(|endpoint| u16::try_from(endpoint).unwrap()),
+        user: row.user.map(|user| siphash(&[format!("u{user}").as_bytes()])),
+        first_token: row.first_token_ms.map(bucket_of_ms),
     };
     rows.iter().map(event).collect()
 }
 
-/// As CSV.
+/// As CSV. What no row says has no column.
 pub(super) fn csv(rows: &[Row]) -> String {
     use std::fmt::Write as _;
-    let mut text = "t_ms,variant,latency_ms,ok,correct,label_t_ms,split\n".to_owned();
+    let mut text = "t_ms,variant,latency_ms,ok,correct,label_t_ms,split".to_owned();
+    type Optional = (&'static str, fn(&Row) -> Option<String>);
+    let more: [Optional; 3] = [
+        ("endpoint", |row| row.endpoint.map(|n| format!("{}-{n}", if row.canary { "new" } else { "old" }))),
+        ("user", |row| row.user.map(|n| format!("u{n}"))),
+        ("first_token_ms", |row| row.first_token_ms.map(|ms| ms.to_string())),
+    ];
+    let more: Vec<_> = more.into_iter().filter(|(_, of)| rows.iter().any(|row| of(row).is_some())).collect();
+    more.iter().for_each(|(name, _)| text += &format!(",{name}"));
+    text.push('\n');
     for row in rows {
         let variant = if row.canary { "canary" } else { "stable" };
         let (correct, known) =
             row.label.map_or_else(Default::default, |(right, at_ms)| (u8::from(right).to_string(), at_ms.to_string()));
         let (ok, split) = (u8::from(row.ok), rounded(row.share * 100.0, 100.0));
-        writeln!(text, "{},{variant},{},{ok},{correct},{known},{split}", row.t_ms, row.latency_ms).unwrap();
+        write!(text, "{},{variant},{},{ok},{correct},{known},{split}", row.t_ms, row.latency_ms).unwrap();
+        more.iter().for_each(|(_, of)| text += &format!(",{}", of(row).unwrap_or_default()));
+        text.push('\n');
     }
     text
 }

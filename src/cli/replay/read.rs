@@ -2,7 +2,7 @@
 
 use super::{
     Trouble,
-    rows::{COLUMNS, Fields, NEEDED, NEEDED_WITH_LABELS, Wrong, event},
+    rows::{COLUMNS, Endpoints, Fields, NEEDED, NEEDED_WITH_LABELS, Wrong, event},
 };
 use crate::{config::problem::did_you_mean, core::replay::Event};
 use csv::{ByteRecord, ReaderBuilder};
@@ -15,7 +15,7 @@ use std::{
     path::Path,
 };
 
-/// Requests in one file; each takes some 60 bytes of memory, and 24 more with a label.
+/// Requests in one file; each takes some 90 bytes of memory, and 24 more with a label.
 const EVENTS_MAX: usize = 50_000_000;
 /// Bytes of one line of NDJSON.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
@@ -38,6 +38,7 @@ impl Read for Shown<'_> {
 #[derive(Default)]
 struct Found {
     events: Vec<Event>,
+    endpoints: Endpoints,
     problems: Vec<String>,
     /// Problems that are not told.
     more: usize,
@@ -50,7 +51,7 @@ impl Found {
 
     /// Takes a row; whether there may be more.
     fn row(&mut self, line: u64, fields: &Fields<'_>) -> bool {
-        match event(fields) {
+        match event(fields, &mut self.endpoints) {
             Ok(event) => self.events.push(event),
             Err(Wrong { column, what, help }) => self.problem(format!("{line}: {column}: {what}; {help}")),
         }
@@ -182,6 +183,12 @@ struct Line<'a> {
     label_t_ms: Option<&'a RawValue>,
     #[serde(borrow)]
     split: Option<&'a RawValue>,
+    #[serde(borrow)]
+    endpoint: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user: Option<&'a RawValue>,
+    #[serde(borrow)]
+    first_token_ms: Option<&'a RawValue>,
 }
 
 impl<'a> Line<'a> {
@@ -191,7 +198,19 @@ impl<'a> Line<'a> {
             let text = value.map_or("", RawValue::get);
             text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
         };
-        [self.t_ms, self.variant, self.latency_ms, self.ok, self.correct, self.label_t_ms, self.split].map(text)
+        [
+            self.t_ms,
+            self.variant,
+            self.latency_ms,
+            self.ok,
+            self.correct,
+            self.label_t_ms,
+            self.split,
+            self.endpoint,
+            self.user,
+            self.first_token_ms,
+        ]
+        .map(text)
     }
 }
 

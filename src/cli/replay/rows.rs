@@ -1,9 +1,17 @@
 //! One row to one event: what each column may hold.
 
-use crate::core::replay::{Event, Label};
+use crate::core::{
+    replay::{Event, Label},
+    split::siphash,
+    stats::histogram::bucket_of_ms,
+};
+use std::collections::HashMap;
 
 /// Every column that means something, in the order of [`Fields`].
-pub(super) const COLUMNS: [&str; 7] = ["t_ms", "variant", "latency_ms", "ok", "correct", "label_t_ms", "split"];
+pub(super) const COLUMNS: [&str; 10] =
+    ["t_ms", "variant", "latency_ms", "ok", "correct", "label_t_ms", "split", "endpoint", "user", "first_token_ms"];
+/// Endpoints of one recording, of both variants together.
+const ENDPOINTS_MAX: usize = 1_000;
 /// So many of them a recording must have; the next two, too, where labels are judged.
 pub(super) const NEEDED: usize = 4;
 /// See [`NEEDED`].
@@ -32,8 +40,43 @@ fn number(column: &'static str, text: &str, help: &'static str) -> Result<f64, W
     }
 }
 
+/// Names of endpoints as numbers, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Endpoints(HashMap<String, u16>);
+
+impl Endpoints {
+    fn number(&mut self, name: &str) -> Result<Option<u16>, Wrong> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        if let Some(known) = self.0.get(name) {
+            return Ok(Some(*known));
+        }
+        let number = u16::try_from(self.0.len()).ok().filter(|number| usize::from(*number) < ENDPOINTS_MAX);
+        let Some(number) = number else {
+            return wrong(
+                "endpoint",
+                name,
+                "is one more than 1,000 of them",
+                "is this the column with the endpoint's name",
+            );
+        };
+        self.0.insert(name.to_owned(), number);
+        Ok(Some(number))
+    }
+}
+
+fn milliseconds(column: &'static str, text: &str) -> Result<f64, Wrong> {
+    let help = "write milliseconds such as 12.5";
+    match number(column, text, help)? {
+        negative if negative < 0.0 => wrong(column, text, "is negative", help),
+        ms => Ok(ms),
+    }
+}
+
 /// The event of a row.
-pub(super) fn event(&[t_ms, variant, latency_ms, ok, correct, label_t_ms, split]: &Fields<'_>) -> Result<Event, Wrong> {
+pub(super) fn event(fields: &Fields<'_>, endpoints: &mut Endpoints) -> Result<Event, Wrong> {
+    let &[t_ms, variant, latency_ms, ok, correct, label_t_ms, split, endpoint, user, first_token_ms] = fields;
     let at_ms = number("t_ms", t_ms, "write milliseconds on any clock, such as 1500")?;
     let canary = match variant {
         "canary" => true,
@@ -48,11 +91,12 @@ pub(super) fn event(&[t_ms, variant, latency_ms, ok, correct, label_t_ms, split]
     let latency_ms = match latency_ms {
         // What failed may have no latency; it would not count.
         "" if !ok => 0.0,
-        text => number("latency_ms", text, "write milliseconds such as 12.5")?,
+        text => milliseconds("latency_ms", text)?,
     };
-    if latency_ms < 0.0 {
-        return wrong("latency_ms", &latency_ms.to_string(), "is negative", "write milliseconds such as 12.5");
-    }
+    let first_token = match first_token_ms {
+        "" => None,
+        text => Some(bucket_of_ms(milliseconds("first_token_ms", text)?)),
+    };
     let label = if correct.is_empty() { None } else { Some(label(correct, label_t_ms, at_ms)?) };
     let share = match split {
         "" => None,
@@ -61,7 +105,9 @@ pub(super) fn event(&[t_ms, variant, latency_ms, ok, correct, label_t_ms, split]
             _ => return wrong("split", text, "is no share", "write per cent from 0 to 100, such as 10"),
         },
     };
-    Ok(Event { share, label, ..Event::new(at_ms, canary, ok, latency_ms) })
+    let endpoint = endpoints.number(endpoint)?;
+    let user = (!user.is_empty()).then(|| siphash(&[user.as_bytes()]));
+    Ok(Event { share, label, endpoint, user, first_token, ..Event::new(at_ms, canary, ok, latency_ms) })
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and a million")]
@@ -86,7 +132,11 @@ fn label(correct: &str, label_t_ms: &str, served_ms: f64) -> Result<Label, Wrong
 mod tests {
     use super::*;
 
-    const GOOD: Fields<'static> = ["1500", "canary", "12.5", "1", "0", "2500.5", "10"];
+    const GOOD: Fields<'static> = ["1500", "canary", "12.5", "1", "0", "2500.5", "10", "", "", ""];
+
+    fn event(fields: &Fields<'_>) -> Result<Event, Wrong> {
+        super::event(fields, &mut Endpoints::default())
+    }
 
     fn with(column: &str, text: &'static str) -> Fields<'static> {
         let mut fields = GOOD;
@@ -105,8 +155,24 @@ mod tests {
         assert_eq!(event(&with("correct", "0.75")).unwrap().label.unwrap().wrong_micro, 250_000);
         assert_eq!(event(&with("split", "")).unwrap().share, None);
         assert_eq!(event(&with("split", "12.5%")).unwrap().share, Some(0.125));
-        let failed = ["1", "stable", "", "0", "", "", ""];
+        let failed = ["1", "stable", "", "0", "", "", "", "", "", ""];
         assert_eq!(event(&failed), Ok(Event::new(1.0, false, false, 0.0)));
+    }
+
+    #[test]
+    fn endpoints_users_and_first_tokens_are_read_where_they_are() {
+        let mut endpoints = Endpoints::default();
+        let mut of = |endpoint| super::event(&with("endpoint", endpoint), &mut endpoints).map(|event| event.endpoint);
+        assert_eq!([of("pod-a"), of("pod-b"), of(""), of("pod-a")], [Ok(Some(0)), Ok(Some(1)), Ok(None), Ok(Some(0))]);
+        let user = |text| event(&with("user", text)).unwrap().user;
+        assert_eq!(user(""), None);
+        assert!(user("ann").is_some() && user("ann") == user("ann") && user("ann") != user("bob"));
+        assert_eq!(event(&with("first_token_ms", "2")).unwrap().first_token, Some(16));
+        assert_eq!(event(&GOOD).unwrap().first_token, None);
+        for n in endpoints.0.len()..ENDPOINTS_MAX {
+            assert!(endpoints.number(&n.to_string()).is_ok());
+        }
+        assert!(endpoints.number("one more").unwrap_err().what.contains("one more than 1,000"));
     }
 
     #[track_caller]
@@ -130,5 +196,7 @@ mod tests {
         check("label_t_ms", "soon", "`soon`");
         check("split", "110", "no share");
         check("split", "ten", "not a number");
+        check("first_token_ms", "-1", "negative");
+        check("first_token_ms", "soon", "not a number");
     }
 }

@@ -1,7 +1,11 @@
 //! Differences by the kind of evidence there is, and sentences for every verdict.
 
 use super::*;
-use crate::core::judge::{Part, Policy, trial::Trial};
+use crate::core::{
+    judge::{Part, Policy, Quantile, Took, trial::Trial},
+    stats::histogram::{Histogram, bucket_bound_ms},
+};
+use std::sync::Arc;
 
 fn signal(of: Signal, canary: (f64, u64), stable: (f64, u64)) -> SignalEvidence {
     let mut found = Trial::new(&Policy::default()).evidence().signals.into_iter().find(|s| s.signal == of).unwrap();
@@ -23,6 +27,7 @@ fn pairs(canary_worse: f64, stable_worse: f64, n: f64) -> PartEvidence {
         weight: None,
         log_e_rollback: None,
         log_e_promote: None,
+        took: None,
     }
 }
 
@@ -56,6 +61,50 @@ fn a_canary_that_only_pairs_tell_of_differs_by_its_pairs() {
     let Difference { value, interval } = difference(&accuracy, Mode::Requests).unwrap();
     let Interval { low, high } = interval.unwrap();
     assert!((value + 0.03).abs() < 1e-12 && low < value && value < high && high < 0.0, "{low}..{high}");
+}
+
+/// A part at a quantile of latencies that are these.
+fn timed(part: Part, weight: f64, took: &Arc<Took>) -> PartEvidence {
+    let value = |of: &Histogram| of.quantile(part.quantile().unwrap().share()).map_or(0.0, bucket_bound_ms);
+    let (canary, stable) = (value(&took.canary), value(&took.stable));
+    PartEvidence { part, canary, stable, weight: Some(weight), took: Some(took.clone()), ..pairs(0.0, 0.0, 1.0) }
+}
+
+/// `n` latencies between two octaves, the canary's a ninth of them and `slower` buckets above.
+fn took(n: u64, slower: i32) -> Arc<Took> {
+    let (mut canary, mut stable) = (Histogram::default(), Histogram::default());
+    for bucket in 48..80 {
+        canary.add(bucket + slower, n / 9);
+        stable.add(bucket, n);
+    }
+    Arc::new(Took { canary, stable })
+}
+
+#[test]
+fn latency_differs_by_a_factor_with_an_interval_at_each_quantile() {
+    let slow = took(900, 8);
+    let mut latency = signal(Signal::Latency, (0.0, 3_200), (0.0, 28_800));
+    latency.parts = vec![
+        timed(Part::Answer(Quantile::Ranks), 0.2, &took(900, 0)),
+        timed(Part::Answer(Quantile::P99), 0.1, &took(900, 0)),
+        timed(Part::FirstToken(Quantile::P50), 0.0, &slow),
+        timed(Part::FirstToken(Quantile::P99), 0.2, &slow),
+    ];
+    (latency.canary, latency.stable) = (latency.parts[3].canary, latency.parts[3].stable);
+    let Difference { value, interval } = difference(&latency, Mode::Requests).unwrap();
+    let Interval { low, high } = interval.unwrap();
+    assert!((value - 0.5_f64.exp2()).abs() < 1e-9, "the part that weighs most: {value}");
+    assert!(1.0 < low && low < value && value < high && high < 2.0, "{low}..{high}");
+    assert_eq!(difference(&latency, Mode::Endpoints).unwrap(), Difference { value, interval: None });
+    let equal = of_latency(&latency.parts[1], Mode::Requests).unwrap().interval.unwrap();
+    assert!(equal.low < 1.0 && equal.high > 1.0, "{equal:?}");
+    let median = of_part(&latency.parts[2], Mode::Requests).unwrap().interval.unwrap();
+    assert!(median.low < value && value < median.high, "all of it is slower: {median:?}");
+    assert!(line(&latency, Mode::Requests).contains("difference x1.414 (x1."), "{}", line(&latency, Mode::Requests));
+    // Few requests say nothing of the slowest ones: there is no upper end.
+    let few = timed(Part::Answer(Quantile::P999), 0.2, &took(9, 0));
+    assert!(of_latency(&few, Mode::Requests).unwrap().interval.unwrap().high.is_infinite());
+    assert_eq!(of_latency(&pairs(1.0, 1.0, 9.0), Mode::Requests), None);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use crate::core::stats::histogram::Histogram;
 /// Counts that became known between two evaluations, per variant.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Block {
+    /// When it was looked at, milliseconds on a clock that outlives the process: which requests are old enough to be labelled.
+    pub at_ms: u64,
     /// Finished requests; `None` while one of the two variants has none in it.
     pub requests: Option<RequestBlock>,
     /// Labels that arrived and are in no pair; `None` while one of the two variants has none in it.

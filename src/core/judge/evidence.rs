@@ -1,6 +1,8 @@
 //! The numbers behind a verdict, as plain data: what `explain`, the forecast, the commit and the metrics are made from.
 
 use super::{GuardrailEvidence, Mode, Signal};
+use crate::core::stats::histogram::Histogram;
+use std::sync::Arc;
 
 /// The numbers behind a verdict.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -145,6 +147,17 @@ pub struct PartEvidence {
     pub log_e_rollback: Option<f64>,
     /// Natural log of its e-value for the canary, if promotion asks for it.
     pub log_e_promote: Option<f64>,
+    /// Of latencies: what both variants took since the canary is warm. All parts of one kind share it.
+    pub took: Option<Arc<Took>>,
+}
+
+/// Latencies of both variants.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Took {
+    /// The canary's.
+    pub canary: Histogram,
+    /// Stable's.
+    pub stable: Histogram,
 }
 
 /// What a part of a signal's evidence looks at.
@@ -176,6 +189,15 @@ impl Part {
                 q.of(["token_gap_ranks", "token_gap_p50", "token_gap_p90", "token_gap_p99", "token_gap_p999"])
             }
             Self::Copy => "copy",
+        }
+    }
+
+    /// Where in a latency's distribution it looks, if that is what it does.
+    #[must_use]
+    pub fn quantile(self) -> Option<Quantile> {
+        match self {
+            Self::Answer(q) | Self::FirstToken(q) | Self::TokenGap(q) => Some(q),
+            Self::Rate | Self::Copy => None,
         }
     }
 }

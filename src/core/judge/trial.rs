@@ -76,6 +76,9 @@ impl Trial {
         self.policy_changed = saved::numbers_of(said) != saved::numbers_of(&self.policy);
         // What is no margin or weight follows the file.
         self.policy.on_inconclusive = said.on_inconclusive;
+        if let (Some(ours), Some(said)) = (&mut self.policy.accuracy, said.accuracy) {
+            ours.label_delay_ms = said.label_delay_ms;
+        }
         self.policy.window_ms = said.window_ms;
     }
 
@@ -130,12 +133,13 @@ impl Trial {
             self.latency.take_window(endpoints, self.guards.is_warm());
         }
         if let Some(requests) = &block.requests {
-            let warm = self.guards.take_requests(requests, &self.policy, self.requests.canary);
+            let warm = self.guards.take_requests(requests, block.at_ms, &self.policy, self.requests.canary);
             self.errors.take_requests(requests, block.users.as_ref());
             self.latency.take_requests(requests, warm);
             self.requests.add(&errors::counts(requests));
         }
         if let Some(labels) = &block.labels {
+            self.guards.ripen(block.at_ms);
             self.guards.take_labels(labels, block.pairs.as_ref().map(|pairs| &pairs.labels));
             self.accuracy.take(labels);
         }

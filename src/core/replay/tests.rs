@@ -1,6 +1,7 @@
 //! Which events make which block, and what is said of a stream.
 
 use super::*;
+use crate::core::judge::{EndpointBlock, ModeChoice, Unit, UserBlock};
 
 fn event(at_ms: f64, canary: bool) -> Event {
     Event::new(at_ms, canary, true, 10.0)
@@ -70,6 +71,82 @@ fn errors_have_no_latency_and_a_changed_split_is_not_checked() {
     let mut late = [event(0.0, false), event(58_000.0, true)];
     let looks: Vec<RequestBlock> = Looks::new(&mut late, &setup).filter_map(|look| look.block.requests).collect();
     assert!(!looks[0].warming_up, "at 60 s it is over");
+}
+
+#[test]
+fn the_mode_follows_from_the_columns_by_the_rule_that_holds_live() {
+    let of = |endpoint, user, canary| Event { endpoint, user, ..event(0.0, canary) };
+    let check = |events: &[Event], choice, mode| assert_eq!(chosen(events, choice).mode, mode, "{events:?}");
+    let [a, b] = [Some(1), Some(2)];
+    let pods = [of(a, None, true), of(b, None, true), of(a, None, false), of(b, None, false)];
+    check(&pods, ModeChoice::Auto, Mode::Endpoints);
+    check(&pods[..3], ModeChoice::Auto, Mode::Requests);
+    check(&pods, ModeChoice::Fixed(Mode::Requests), Mode::Requests);
+    check(&pods, ModeChoice::Fixed(Mode::Users), Mode::Endpoints);
+    check(&pods[..3], ModeChoice::Fixed(Mode::Endpoints), Mode::Endpoints);
+    check(&[of(a, Some(1), true), of(b, None, true)], ModeChoice::Auto, Mode::Users);
+    check(&[of(None, None, true)], ModeChoice::Fixed(Mode::Endpoints), Mode::Requests);
+    check(&[], ModeChoice::Auto, Mode::Requests);
+}
+
+#[test]
+fn a_window_ends_at_the_first_look_after_its_time_and_holds_each_request_once() {
+    let setup = Setup { interval_ms: 3_000.0, ..Setup::default() };
+    let of = |at_ms, canary, endpoint| Event { endpoint: Some(endpoint), ..event(at_ms, canary) };
+    let mut events = [
+        of(0.0, true, 1),
+        of(1.0, false, 1),
+        of(2.0, false, 2),
+        // The window of ten seconds ends at the fourth look, at 12 s; this is of the one after.
+        of(11_999.0, true, 2),
+        of(12_000.0, true, 2),
+        // Long after nothing came: at 24 s that window has ended, with stable silent; and so have all until here.
+        of(100_000.0, true, 1),
+        of(100_001.0, false, 1),
+        of(200_000.0, true, 1),
+    ];
+    let windows: Vec<_> = Looks::new(&mut events, &setup)
+        .filter_map(|look| {
+            let EndpointBlock { canary, stable } = look.block.endpoints?;
+            let sum = |units: &[Unit]| units.iter().map(|unit| unit.completed).collect::<Vec<_>>();
+            Some((look.at_ms, sum(&canary), sum(&stable)))
+        })
+        .collect();
+    assert_eq!(windows, [(12_000.0, vec![1, 1], vec![1, 1]), (108_000.0, vec![1], vec![1])]);
+    let requests: u64 = Looks::new(&mut events, &setup)
+        .filter_map(|look| look.block.requests)
+        .map(|r| r.canary.completed + r.stable.completed)
+        .sum();
+    assert_eq!(requests, 7, "the last one has nothing of stable's beside it");
+}
+
+#[test]
+fn a_user_s_first_failure_counts_once_and_for_stable_if_it_fell_on_both() {
+    let setup = Setup { share: Some(0.5), ..Setup::default() };
+    let of = |at_ms, canary, user| Event { user, ok: false, ..event(at_ms, canary) };
+    let [ann, bob] = [Some(7), Some(9)];
+    let mut events = [
+        of(0.0, true, ann),
+        of(1.0, true, ann),
+        of(2.0, false, bob),
+        of(3.0, true, bob),
+        of(4.0, true, None),
+        of(5.0, true, None),
+        of(2_500.0, true, ann),
+        of(2_501.0, false, None),
+    ];
+    let users: Vec<_> = Looks::new(&mut events, &setup).filter_map(|look| look.block.users).collect();
+    assert_eq!(users, [UserBlock { canary: 3, stable: 1 }, UserBlock { canary: 0, stable: 1 }]);
+}
+
+#[test]
+fn a_streamed_answer_is_judged_by_its_first_token() {
+    let setup = Setup::default();
+    let mut events = [Event { first_token: Some(3), ..event(0.0, true) }, event(1.0, false)];
+    let look = Looks::new(&mut events, &setup).next().unwrap();
+    let RequestBlock { canary, stable, .. } = look.block.requests.unwrap();
+    assert_eq!((canary.latency.total(), stable.latency.total(), stable.streams), (0, 1, None));
+    assert_eq!(canary.streams.unwrap().first_token.iter().collect::<Vec<_>>(), [(3, 1)]);
 }
 
 /// `n` requests, a hundred a second, every tenth the canary's, which fails every `bad`th time.

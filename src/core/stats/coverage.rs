@@ -41,6 +41,21 @@ impl Coverage {
         }
     }
 
+    /// Whether any requests have been served.
+    #[must_use]
+    pub fn has_served(&self) -> bool {
+        let [_, most] = self.odds;
+        most > 0.0
+    }
+
+    /// Whether this share lies among those that requests were served with.
+    #[must_use]
+    pub fn has_served_with(&self, share: f64) -> bool {
+        let [least, most] = self.odds;
+        let odds = share / (1.0 - share);
+        (least..=most).contains(&odds)
+    }
+
     /// Takes the labels of a block.
     pub fn update(&mut self, canary: f64, stable: f64) {
         let [least, most] = self.odds;

@@ -87,6 +87,16 @@ impl FailedUsers {
         self.len() - before
     }
 
+    /// Takes one in; whether they are new here.
+    pub fn insert(&mut self, user: u64) -> bool {
+        let (word, bit) = place(user);
+        self.words.get_mut(word).is_some_and(|word| {
+            let new = *word & bit == 0;
+            *word |= bit;
+            new
+        })
+    }
+
     /// As numbers to be saved.
     #[must_use]
     pub fn saved(&self) -> &[u64] {

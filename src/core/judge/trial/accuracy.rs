@@ -92,6 +92,7 @@ impl Accuracy {
             weight: Some(1.0),
             log_e_rollback: Some(self.log_e_own()),
             log_e_promote: Some(self.promote.log_e()),
+            took: None,
         };
         std::iter::once(own).chain(self.pairs.part()).collect()
     }

@@ -1,7 +1,7 @@
 //! One kind of latency: its tests, what they are held against, and what is shown of it.
 
 use crate::core::{
-    judge::{Arm, LatencyPolicy, Mode, Part, PartEvidence, Quantile, Streams, Test, Unit},
+    judge::{Arm, LatencyPolicy, Mode, Part, PartEvidence, Quantile, Streams, Test, Took, Unit},
     stats::{
         Numbers,
         histogram::{Histogram, bucket_bound_ms},
@@ -11,6 +11,7 @@ use crate::core::{
         window::Window,
     },
 };
+use std::sync::Arc;
 
 /// What is timed.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -126,6 +127,7 @@ impl Channel {
         };
         let value = |histogram: &Histogram, q: Quantile| histogram.quantile(q.share()).map_or(0.0, bucket_bound_ms);
         let asked = [Quantile::Ranks, Quantile::P50, Quantile::P90, Quantile::P99, Quantile::P999];
+        let took = Arc::new(Took { canary: self.canary.clone(), stable: self.stable.clone() });
         #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         let part = |q: Quantile| {
             let found = against.iter().find(|(of, ..)| *of == q);
@@ -142,6 +144,7 @@ impl Channel {
                 weight: Some(self.weight * found.map_or(0.0, |(_, weight, _)| *weight)),
                 log_e_rollback,
                 log_e_promote,
+                took: Some(took.clone()),
             })
         };
         asked.into_iter().filter_map(part).collect()

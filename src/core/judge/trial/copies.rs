@@ -81,6 +81,7 @@ impl Copies {
             weight: None,
             log_e_rollback: Some(self.log_e_against()),
             log_e_promote: Some(self.log_e_for()),
+            took: None,
         })
     }
 }

@@ -73,6 +73,7 @@ impl Disagreement {
             weight: Some(1.0),
             log_e_rollback: Some(self.log_e_against()),
             log_e_promote: Some(self.log_e_for()),
+            took: None,
         }]
     }
 }

@@ -159,6 +159,7 @@ impl Errors {
             weight: Some(1.0),
             log_e_rollback: Some(self.log_e_own()),
             log_e_promote: Some(self.log_e_own_for()),
+            took: None,
         };
         std::iter::once(own).chain(self.pairs.part()).collect()
     }

@@ -14,6 +14,10 @@ const HEALTH_DECAY: f64 = 0.95;
 /// Stable's health is not told from less than this much.
 const HEALTH_MIN: f64 = 20.0;
 
+/// Shares that wait until requests of their time may be labelled; past so many the oldest counts early, which makes the guard
+/// slower and never wrong.
+const UNRIPE_MAX: usize = 8;
+
 /// A share is not learnt from fewer draws.
 const DRAWN_MIN: f64 = 500.0;
 
@@ -22,6 +26,11 @@ const DRAWN_MIN: f64 = 500.0;
 pub(super) struct Guards {
     split: SampleRatio,
     coverage: Coverage,
+    /// Shares with which requests are served that are too young to be labelled, and when the first of them is old enough, oldest
+    /// first; 0 is none.
+    unripe: [[f64; 2]; UNRIPE_MAX],
+    /// When the last block of requests was looked at; the first request of the next one came after it.
+    looked_ms: f64,
     /// Draws so far: `[canary, stable]`.
     drawn: [f64; 2],
     /// Stable's requests and errors of late.
@@ -44,7 +53,7 @@ pub(super) struct Facts<'a> {
 impl Guards {
     /// Takes finished requests. `before`: the canary's, before this block. Whether the canary is warm.
     #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-    pub(super) fn take_requests(&mut self, block: &RequestBlock, policy: &Policy, before: f64) -> bool {
+    pub(super) fn take_requests(&mut self, block: &RequestBlock, at_ms: u64, policy: &Policy, before: f64) -> bool {
         let draws = [block.canary.assigned, block.stable.assigned];
         for (sum, n) in self.drawn.iter_mut().zip(draws) {
             *sum += n as f64;
@@ -52,17 +61,57 @@ impl Guards {
         let [canary, stable] = self.drawn;
         if let Some(share) = block.share {
             self.split.update(block.canary.assigned, block.stable.assigned, share);
-            self.coverage.served(share);
+            self.served(share, policy);
         } else if canary + stable >= DRAWN_MIN {
             // Where nobody says what the share is, what it was must do.
-            self.coverage.served(canary / (canary + stable));
+            self.served(canary / (canary + stable), policy);
         }
+        self.looked_ms = at_ms as f64;
         let [n, errors] = &mut self.health;
         *n = *n * HEALTH_DECAY + block.stable.completed as f64;
         *errors = *errors * HEALTH_DECAY + block.stable.errors as f64;
         let warm = !block.warming_up && before >= policy.warmup_requests as f64;
         self.warm = f64::from(u8::from(warm));
         warm
+    }
+
+    /// Requests are being served with this share: of the first one those that are labelled are; of a later one only those that are
+    /// old enough are compared with labels. Source: judge.md section 5.3.
+    #[allow(clippy::cast_precision_loss, reason = "a delay in milliseconds stays far below 2^53")]
+    fn served(&mut self, share: f64, policy: &Policy) {
+        let delay_ms = policy.accuracy.map_or(0, |accuracy| accuracy.label_delay_ms) as f64;
+        let waiting = self.unripe.iter().filter(|[share, _]| *share > 0.0).count();
+        if delay_ms <= 0.0 || !self.coverage.has_served() {
+            self.coverage.served(share);
+            return;
+        }
+        // Between shares of before it says nothing new.
+        let mut known = self.coverage.clone();
+        self.unripe.iter().for_each(|[share, _]| known.served(*share));
+        if share <= 0.0 || known.has_served_with(share) {
+            return;
+        }
+        if waiting == UNRIPE_MAX {
+            self.ripen_first();
+        }
+        if let Some(slot) = self.unripe.iter_mut().find(|[share, _]| *share <= 0.0) {
+            *slot = [share, self.looked_ms + delay_ms];
+        }
+    }
+
+    fn ripen_first(&mut self) {
+        let [[share, _], ..] = &mut self.unripe;
+        self.coverage.served(std::mem::take(share));
+        self.unripe.rotate_left(1);
+    }
+
+    /// What requests are old enough at this moment.
+    #[allow(clippy::cast_precision_loss, reason = "a time in milliseconds stays far below 2^53")]
+    pub(super) fn ripen(&mut self, at_ms: u64) {
+        let is_ripe = |[[share, at], ..]: &[[f64; 2]; UNRIPE_MAX]| *share > 0.0 && *at <= at_ms as f64;
+        while is_ripe(&self.unripe) {
+            self.ripen_first();
+        }
     }
 
     pub(super) fn is_warm(&self) -> bool {
@@ -138,6 +187,8 @@ impl Numbers for Guards {
     fn numbers(&mut self, visit: &mut dyn FnMut(&mut f64)) {
         self.split.numbers(visit);
         self.coverage.numbers(visit);
+        self.unripe.iter_mut().flatten().for_each(&mut *visit);
+        visit(&mut self.looked_ms);
         self.drawn.iter_mut().chain(&mut self.health).for_each(&mut *visit);
         visit(&mut self.warm);
     }

@@ -70,6 +70,7 @@ impl Paired {
             weight: None,
             log_e_rollback: Some(self.log_e_against()),
             log_e_promote: Some(self.log_e_for()),
+            took: None,
         })
     }
 }

@@ -9,8 +9,8 @@ use crate::core::{
     stats::Numbers,
 };
 
-/// "coalmine's evidence, version 1". No number that was ever saved first looks like it.
-const VERSION: u64 = 0xc0a1_0000_0000_0001;
+/// "coalmine's evidence, version 2". No number that was ever saved first looks like it.
+const VERSION: u64 = 0xc0a1_0000_0000_0002;
 /// The upper half of a word that stands for as many zeros as its lower half says. As a float it is not a number, which no
 /// evidence is.
 const ZEROS: u64 = 0xffff_ffff_0000_0000;

@@ -65,6 +65,56 @@ fn a_stable_that_fails_itself_is_blamed_on_nobody_and_comes_back() {
     assert_eq!(after.0, Verdict::Fail(Signal::Errors));
 }
 
+#[test]
+fn labels_are_compared_with_requests_that_are_old_enough_to_have_them() {
+    const MINUTE_MS: u64 = 60_000;
+    /// Half an hour at 5 %, then at 50 %; labels of two in a hundred minutes that favour the canary, each of requests that were
+    /// served at 5 %: when does that hold?
+    fn told(label_delay_ms: u64) -> Option<u64> {
+        let mut dice = Dice(31);
+        let accuracy = Some(AccuracyPolicy { label_delay_ms, ..AccuracyPolicy::default() });
+        let mut trial = Trial::new(&Policy { accuracy, ..only(true, false, true) });
+        (1..=60).find(|minute| {
+            let share = if *minute <= 30 { 0.05 } else { 0.5 };
+            let n = if *minute <= 30 { 10 } else { 100 };
+            let requests = requests(dice.arm(n, 0.0, 50), dice.arm(200 - n, 0.0, 50), share);
+            // Labelled alike while the weight is 5 %; once it is 50 %, four times as often as stable's of that time.
+            let labels = if *minute <= 30 { labels(1, 0, 19, 0) } else { labels(4, 0, 16, 0) };
+            let block =
+                Block { at_ms: minute * MINUTE_MS, requests: Some(requests), labels: Some(labels), ..Block::default() };
+            trial.observe(&block);
+            state(&trial, Guard::LabelCoverage).0 == GuardState::Holds
+        })
+    }
+    let late = told(60 * MINUTE_MS).expect("all those labels are of requests at 5 %");
+    assert!((31..=55).contains(&late), "{late}");
+    assert_eq!(told(0), None, "without a delay they might be of requests at 50 %");
+}
+
+#[test]
+fn a_share_counts_once_its_first_requests_are_old_enough() {
+    let policy = Policy {
+        accuracy: Some(AccuracyPolicy { label_delay_ms: 1_000, ..AccuracyPolicy::default() }),
+        ..only(true, false, true)
+    };
+    let mut trial = Trial::new(&policy);
+    let mut dice = Dice(32);
+    let mut at = |at_ms: u64, share: f64, labels: LabelBlock| {
+        let requests = requests(dice.arm(10, 0.0, 50), dice.arm(10, 0.0, 50), share);
+        trial.observe(&Block { at_ms, requests: Some(requests), labels: Some(labels), ..Block::default() });
+        state(&trial, Guard::LabelCoverage).1
+    };
+    // Half of the labels at 5 % are evidence; at 50 % they are none. The block of 50 % began at 500.
+    assert!(at(500, 0.05, labels(1, 0, 19, 0)) < 0.5);
+    let young = at(1_400, 0.5, labels(5, 0, 5, 0));
+    assert!(young > 1.0, "{young}");
+    let old = at(1_500, 0.5, labels(5, 0, 5, 0));
+    assert!(old < young, "{old} after {young}");
+    // And it survives a restart.
+    let restored = Trial::restored(&policy, &trial.saved()).unwrap();
+    assert_eq!(restored, trial);
+}
+
 /// One guardrail that stands so.
 fn guardrail(state: GuardrailState) -> Vec<GuardrailEvidence> {
     let name = GuardrailName::new("cost").unwrap();
