@@ -8,6 +8,10 @@ pub mod rehearsal;
 mod source;
 mod tls;
 
+pub use self::{
+    clone::aside,
+    source::{access as kubernetes_access, application},
+};
 pub use crate::config::settings::Settings;
 pub use tls::Tls;
 

@@ -7,6 +7,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod forecast;
 mod margins;
@@ -73,6 +74,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Judge recorded requests, to tune margins before a release.
     Replay(replay::Replay),
+    /// Look at everything a release needs, and say what to do about what is wrong.
+    Doctor(doctor::Doctor),
 }
 
 /// Reads the arguments and runs the command.
@@ -101,5 +104,6 @@ pub fn main() -> ExitCode {
         Verb::Commit(commit) => commit.run(),
         Verb::Plan(plan) => plan.run(),
         Verb::Replay(replay) => replay.run(),
+        Verb::Doctor(doctor) => doctor.run(),
     }
 }

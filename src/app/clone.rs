@@ -12,8 +12,9 @@ pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {
     Some(Git::new(remote(settings.git.as_ref()?), dir))
 }
 
-/// A clone that has nothing to do with those of a running Coalmine.
-pub(super) fn aside(settings: &Settings) -> Option<Git> {
+/// A clone that has nothing to do with those of a running Coalmine; `None` without `git:` in the settings.
+#[must_use]
+pub fn aside(settings: &Settings) -> Option<Git> {
     Some(Git::new(remote(settings.git.as_ref()?), temporary("aside")))
 }
 

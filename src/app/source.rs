@@ -61,14 +61,20 @@ impl Source {
 }
 
 /// How to get to the Kubernetes API.
-fn access(settings: &Settings) -> Access {
+#[must_use]
+pub fn access(settings: &Settings) -> Access {
     let kubernetes = &settings.kubernetes;
     Access { kubeconfig: kubernetes.kubeconfig.clone(), namespace: kubernetes.namespace.clone() }
 }
 
 /// The Application that is told of commits.
-pub(super) fn argo(settings: &Settings) -> Option<(Access, Application)> {
+#[must_use]
+pub fn application(settings: &Settings) -> Option<Application> {
     let argo = settings.argo.as_ref()?;
-    let application = Application { namespace: argo.namespace.clone(), name: argo.application.clone() };
-    Some((access(settings), application))
+    Some(Application { namespace: argo.namespace.clone(), name: argo.application.clone() })
+}
+
+/// It, and how to get there.
+pub(super) fn argo(settings: &Settings) -> Option<(Access, Application)> {
+    Some((access(settings), application(settings)?))
 }

@@ -177,6 +177,16 @@ impl Git {
         Ok(said.split('\0').filter_map(Recorded::read).collect())
     }
 
+    /// When a commit was made, by its own word, milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] if it is not there.
+    pub async fn made_ms(&self, commit: &str) -> Result<i64, GitError> {
+        let said = self.git(&["show", "--no-patch", "--format=%ct", commit, "--"], b"").await?;
+        let seconds: Option<i64> = said.trim().parse().ok();
+        seconds.map(|s| s.saturating_mul(1000)).ok_or_else(|| GitError::Failed(format!("{commit} has no time")))
+    }
+
     /// What `to` changes in `from`, as a unified diff.
     ///
     /// # Errors

@@ -38,6 +38,17 @@ pub struct Application {
     pub name: String,
 }
 
+/// A kind of object that a right is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct What<'a> {
+    /// The API group; empty for the core one.
+    pub group: &'a str,
+    /// In the plural, such as `configmaps`.
+    pub resource: &'a str,
+    /// Where.
+    pub namespace: &'a str,
+}
+
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KubeError {

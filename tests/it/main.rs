@@ -19,6 +19,7 @@ mod chart;
 mod config;
 mod demo;
 mod directory;
+mod doctor;
 mod edits;
 mod explain;
 mod fuzz;

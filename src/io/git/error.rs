@@ -55,7 +55,7 @@ impl GitError {
 
     /// What a git command that failed has said on standard error. The C locale is set for this.
     pub(super) fn of(said: &str) -> Self {
-        const AUTH: [&str; 11] = [
+        const AUTH: [&str; 12] = [
             "Permission denied",
             "Host key verification failed",
             "Authentication failed",
@@ -65,7 +65,8 @@ impl GitError {
             "returned error: 403",
             "Too many authentication failures",
             "invalid credentials",
-            "certificate verif", // curl by GnuTLS and by OpenSSL: `server certificate verification failed`
+            "marked as read only", // GitHub, of a deploy key
+            "certificate verif",   // curl by GnuTLS and by OpenSSL: `server certificate verification failed`
             "SSL certificate problem",
         ];
         const NETWORK: [&str; 15] = [

@@ -17,6 +17,21 @@ impl Git {
         }
     }
 
+    /// Asks whether the remote would let us push `commit` to `branch`; nothing is pushed. Its hooks and the rules of the branch
+    /// are not asked: they only tell at a real push.
+    ///
+    /// # Errors
+    /// [`GitError`], as [`Self::push`].
+    pub async fn would_take(&self, commit: &str, branch: &str) -> Result<(), GitError> {
+        self.remote.access.check()?;
+        let refspec = format!("{commit}:refs/heads/{branch}");
+        let said = self.run(&["push", "--dry-run", "--porcelain", "--", super::REMOTE, &refspec], b"").await?;
+        match said.good {
+            true => Ok(()),
+            false => Err(GitError::of_push(&self.remote.access.redact(super::lossy(&said.out)), &said.error)),
+        }
+    }
+
     /// Whether the remote's `branch` has `commit`, at its tip or below.
     ///
     /// # Errors

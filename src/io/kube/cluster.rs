@@ -1,17 +1,22 @@
 //! The API by the kube crate's client. Its watcher with caches is for many objects; one of them is a read and a watch.
 
-use super::{Access, Application, CALL_MAX, Change, KubeError, Seen, WATCH_S};
+use super::{Access, Application, CALL_MAX, Change, KubeError, Seen, WATCH_S, What};
 use crate::io::tls;
 use futures_util::{Stream, TryStreamExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
+use http::{Request, header};
+use k8s_openapi::api::{
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    core::v1::ConfigMap,
+};
 use kube::{
     Api, Client, Config, Error,
-    api::{DynamicObject, Patch, PatchParams, WatchEvent, WatchParams},
+    api::{DynamicObject, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    client::Body,
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind, Status},
 };
-use serde_json::json;
-use std::{pin::Pin, time::Duration};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
 use tokio::time::timeout;
 
 /// Argo CD looks at Git again when it sees this; it takes it away itself.
@@ -95,6 +100,57 @@ impl Cluster {
             (PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() }, Patch::Merge(annotation));
         let api = self.applications(application);
         within(api.patch(&application.name, &how, &patch)).await.map(drop)
+    }
+
+    /// The texts of a ConfigMap by their keys; `None`: there is no such one.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    pub async fn config_map(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, KubeError> {
+        Ok(within(self.config_maps().get_opt(name)).await?.map(|map| map.data.unwrap_or_default()))
+    }
+
+    /// An Application as it is now.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    pub async fn application(&self, application: &Application) -> Result<Value, KubeError> {
+        let object = within(self.applications(application).get(&application.name)).await?;
+        serde_json::to_value(object).map_err(|error| KubeError::Failed(error.to_string()))
+    }
+
+    /// Whether we may do this to the object of that name. Everybody may ask it of oneself.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    pub async fn may(&self, verb: &str, what: &What<'_>, name: &str) -> Result<bool, KubeError> {
+        let attributes = ResourceAttributes {
+            verb: Some(verb.into()),
+            group: Some(what.group.into()),
+            resource: Some(what.resource.into()),
+            namespace: Some(what.namespace.into()),
+            name: Some(name.into()),
+            ..ResourceAttributes::default()
+        };
+        let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+        let review = SelfSubjectAccessReview { spec, ..Default::default() };
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let answer = within(api.create(&PostParams::default(), &review)).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+
+    /// The API server's clock, milliseconds since 1970 UTC, by the date of an answer: whole seconds.
+    ///
+    /// # Errors
+    /// [`KubeError`].
+    pub async fn clock_ms(&self) -> Result<u64, KubeError> {
+        let failed = |why: &dyn std::error::Error| KubeError::Failed(why.to_string());
+        let request = Request::get("/version").body(Body::empty()).map_err(|error| failed(&error))?;
+        let answer = within(self.client.send(request)).await?;
+        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.ok_or_else(|| KubeError::Failed("its answer has no date".into()))?;
+        let at = jiff::fmt::rfc2822::parse(date).map_err(|error| failed(&error))?;
+        Ok(u64::try_from(at.timestamp().as_millisecond()).unwrap_or(0))
     }
 
     fn config_maps(&self) -> Api<ConfigMap> {

@@ -1,6 +1,8 @@
 //! What stands in for the API in a binary without it: nothing can be connected to, so nothing else can be called.
 
-use super::{Access, Application, Change, KubeError};
+use super::{Access, Application, Change, KubeError, What};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// There is none.
 #[derive(Clone, Debug)]
@@ -48,6 +50,42 @@ impl Cluster {
     /// None.
     #[allow(clippy::unused_async, reason = "with the feature it waits")]
     pub async fn refresh(&self, _application: &Application) -> Result<(), KubeError> {
+        match *self {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// None.
+    #[allow(clippy::unused_async, reason = "with the feature it waits")]
+    pub async fn config_map(&self, _name: &str) -> Result<Option<BTreeMap<String, String>>, KubeError> {
+        match *self {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// None.
+    #[allow(clippy::unused_async, reason = "with the feature it waits")]
+    pub async fn application(&self, _application: &Application) -> Result<Value, KubeError> {
+        match *self {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// None.
+    #[allow(clippy::unused_async, reason = "with the feature it waits")]
+    pub async fn may(&self, _verb: &str, _what: &What<'_>, _name: &str) -> Result<bool, KubeError> {
+        match *self {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// None.
+    #[allow(clippy::unused_async, reason = "with the feature it waits")]
+    pub async fn clock_ms(&self) -> Result<u64, KubeError> {
         match *self {}
     }
 }

@@ -59,6 +59,17 @@ impl SshHost {
         public.split(' ').take(2).collect::<Vec<_>>().join(" ")
     }
 
+    /// From now on the user may fetch, and not push: in the words of one of the large hosts.
+    pub(in super::super) fn read_only(&self) {
+        let no = "echo 'ERROR: The key you are authenticating with has been marked as read only.' >&2; exit 1";
+        let only = format!(
+            "restrict,command=\"case \\\"$SSH_ORIGINAL_COMMAND\\\" in git-receive-pack*) {no};; esac; \
+             git-shell -c \\\"$SSH_ORIGINAL_COMMAND\\\"\""
+        );
+        let public = fs::read_to_string(self.dir.path().join("user.pub")).unwrap();
+        fs::write(self.dir.path().join("authorized"), format!("{only} {public}")).unwrap();
+    }
+
     /// Nobody is let in from now on, or the user is again.
     pub(in super::super) fn lock(&self, locked: bool) {
         let (from, to) = if locked { ("authorized", "away") } else { ("away", "authorized") };

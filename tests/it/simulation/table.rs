@@ -57,8 +57,10 @@ fn every_state_reason_and_alert_has_its_row() {
         Reason::StableUnhealthy,
         Reason::LabelStarved,
         Reason::Skewed,
+        Reason::Guardrail,
     ];
     let holds = [
+        Hold::Undecided(Reason::NoData),
         Hold::Deadline(Reason::NoData),
         Hold::Paused,
         Hold::Frozen,
@@ -69,6 +71,15 @@ fn every_state_reason_and_alert_has_its_row() {
         Hold::NoHeir,
         Hold::EndOfPlan,
     ];
+    // These do not compile when there is another one: add it above, too.
+    reasons.iter().for_each(|reason| match reason {
+        Reason::NoData | Reason::LowSamples | Reason::Overlap | Reason::SplitMismatch => {}
+        Reason::StableUnhealthy | Reason::LabelStarved | Reason::Skewed | Reason::Guardrail => {}
+    });
+    holds.iter().for_each(|hold| match hold {
+        Hold::Undecided(_) | Hold::Deadline(_) | Hold::Paused | Hold::Frozen | Hold::NoGit => {}
+        Hold::ByHand | Hold::BranchAhead | Hold::TakenBack | Hold::NoHeir | Hold::EndOfPlan => {}
+    });
     let all: Vec<&str> = reasons.into_iter().map(Hold::Undecided).chain(holds).map(Hold::as_str).collect();
     assert_eq!(firsts("Why it holds"), set(&all));
     assert_eq!(firsts("Alerts"), set(&Alert::ALL.map(Alert::as_str)));
