@@ -20,11 +20,11 @@ pub(super) fn serve(repo: &Repo, routes: &str, git: &str, path: &str) -> Process
     Process::start(&format!("PATH='{path}'; export PATH"), routes, &settings)
 }
 
-fn path() -> String {
+pub(super) fn path() -> String {
     std::env::var("PATH").unwrap()
 }
 
-fn over_ssh(repo: &Repo, host: &SshHost, trust: &str) -> String {
+pub(super) fn over_ssh(repo: &Repo, host: &SshHost, trust: &str) -> String {
     let (url, key) = (host.url(&repo.path("bare.git")), host.key.display());
     format!("  remote: '{url}'\n  ssh_key: '{key}'\n  {trust}")
 }

@@ -52,6 +52,7 @@ mod releases;
 mod reload;
 mod replay;
 mod repo;
+mod safety;
 mod serve;
 mod simulation;
 mod source;
