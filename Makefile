@@ -30,6 +30,7 @@ real: ## installs the real parts that tests run against (under target/real)
 	tests/real/mlserver/setup.sh target/real/mlserver
 	tests/real/clients/setup.sh target/real/clients
 	tests/real/prometheus/setup.sh
+	tests/real/browser/setup.sh
 	tests/real/chart/setup.sh target/real/bin
 
 test: check real ## all checks and tests, and what a request costs; what CI runs

@@ -3,6 +3,7 @@
 pub mod auth;
 mod command;
 pub mod feedback;
+mod page;
 pub mod view;
 
 use crate::{
@@ -112,6 +113,7 @@ pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Resu
         .layer(bounds);
     // Probes and metrics stand outside of the bounds: they are answered under any load.
     let router = Router::new()
+        .route("/", get(page::page))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))

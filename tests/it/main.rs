@@ -42,6 +42,7 @@ mod llm;
 mod mlserver;
 mod notify;
 mod null;
+mod page;
 mod people;
 mod plan;
 mod proxy;
