@@ -5,7 +5,7 @@
 
 use super::streams::{World, events};
 use coalmine::core::{
-    judge::{Policy, Signal, Verdict, trial::Trial},
+    judge::{Block, Policy, Signal, Verdict, trial::Trial},
     replay::{Looks, Setup},
 };
 use std::{env, thread};
@@ -13,6 +13,7 @@ use std::{env, thread};
 mod harm;
 mod limits;
 mod margin;
+mod modes;
 mod reference;
 mod safe;
 
@@ -62,19 +63,24 @@ fn only(signal: Signal) -> Policy {
     policy
 }
 
-/// A stream from its first request to its last, or to a fail. A pass ends nothing: what comes after it is judged on.
+/// A stream from its first request to its last, or to a fail.
 fn run(world: &World, policy: &Policy, seed: u64) -> Run {
     let mut events = events(&world.rows(seed));
     let setup = Setup { policy: policy.clone(), ..Setup::default() };
-    let mut trial = Trial::new(policy);
+    follow(Trial::new(policy), policy, Looks::new(&mut events, &setup).map(|look| look.block))
+}
+
+/// A trial block by block to the last, or to a fail. A pass ends nothing: what comes after it is judged on.
+fn follow(mut trial: Trial, policy: &Policy, blocks: impl Iterator<Item = Block>) -> Run {
     let mut run = Run { failed: None, passed: false, most: f64::NEG_INFINITY, at_canary: 0, at_labels: 0 };
-    for look in Looks::new(&mut events, &setup) {
-        let verdict = trial.observe(&look.block);
+    for block in blocks {
+        let verdict = trial.observe(&block);
         let evidence = trial.evidence();
         if !run.passed {
             (run.at_canary, run.at_labels) = (evidence.canary_requests, evidence.canary_labels);
         }
-        if evidence.canary_requests >= policy.requests_min {
+        // Labels of pairs are about a canary that has answered nobody.
+        if evidence.canary_requests.max(evidence.paired_labels) >= policy.requests_min {
             run.most = run.most.max(evidence.log_e_rollback);
         }
         match verdict {

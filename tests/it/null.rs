@@ -6,6 +6,7 @@ use coalmine::core::stats::{Counts, histogram::Histogram};
 
 mod factors;
 mod ranks;
+mod trial;
 mod whole;
 
 /// What rounding may add to a mean of one.

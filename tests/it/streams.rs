@@ -180,7 +180,7 @@ impl World {
     }
 
     /// Some 20 ms, lognormal, with 2 % of stragglers that are Pareto.
-    fn latency(&self, dice: &mut Dice, worse: bool) -> f64 {
+    pub(super) fn latency(&self, dice: &mut Dice, worse: bool) -> f64 {
         let (all, tail) = if worse { self.slower } else { (1.0, 1.0) };
         let straggler = dice.chance(0.02);
         let body = 20.0 * (0.5 * dice.normal()).exp();

@@ -5,16 +5,17 @@ use super::{Run, Signal, World, count, limits, many, policy, quantile, run, runs
 /// Runs of each effect in `make test`.
 const RUNS: u64 = 24;
 
-struct Harm {
-    name: &'static str,
-    world: World,
+pub(super) struct Harm {
+    pub(super) name: &'static str,
+    pub(super) world: World,
     signal: Signal,
     /// Most canary requests (accuracy: canary labels) until half of the runs have found it: judge.md section 8; while shared
     /// bursts hide it, more.
     median: u64,
 }
 
-fn harms() -> Vec<Harm> {
+/// The effects of judge.md, section 8.
+pub(super) fn harms() -> Vec<Harm> {
     let base = || World { requests: 40_000, ..World::default() };
     let of = |name, signal, median, world| Harm { name, world, signal, median };
     vec![

@@ -22,7 +22,12 @@ const HORIZON: u32 = 12;
 const PASTS: [u32; 4] = [0, 1, 8, 20];
 
 /// By how much the evidence is expected to be multiplied.
-fn growth<T: Clone, B>(test: &T, log_e: impl Fn(&T) -> f64, update: impl Fn(&mut T, &B), blocks: &Outcomes<B>) -> f64 {
+pub(super) fn growth<T: Clone, B>(
+    test: &T,
+    log_e: impl Fn(&T) -> f64,
+    update: impl Fn(&mut T, &B),
+    blocks: &Outcomes<B>,
+) -> f64 {
     let now = log_e(test);
     let after = |block: &B| {
         let mut test = test.clone();
