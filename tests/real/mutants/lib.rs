@@ -7,6 +7,16 @@ extern crate self as coalmine;
 pub mod config;
 pub mod core;
 
+/// What a restart finds again.
+pub mod control {
+    pub mod record;
+}
+
+/// Where it is kept meanwhile.
+pub mod io {
+    pub mod store;
+}
+
 #[cfg(test)]
 mod null;
 #[cfg(test)]

@@ -11,7 +11,12 @@ cd "$root"
 put() { rm -rf "$2" && cp -R "$1" "$2"; }
 for part in core core.rs config config.rs; do put "src/$part" "$crate/src/$part"; done
 put tests/it "$crate/tests/it"
-for part in null null.rs simulation.rs streams.rs vectors.rs; do put "tests/it/$part" "$crate/src/$part"; done
+for part in null null.rs simulation simulation.rs streams.rs vectors.rs; do put "tests/it/$part" "$crate/src/$part"; done
+# Made-up worlds restart: what is saved is the real thing, over a store that forgets with the process.
+rm -rf "$crate/src/control" "$crate/src/io"
+mkdir -p "$crate/src/control" "$crate/src/io"
+for part in record record.rs; do put "src/control/$part" "$crate/src/control/$part"; done
+cp tests/real/mutants/store.rs "$crate/src/io/store.rs"
 put tests/vectors "$crate/tests/vectors"
 put config "$crate/config"
 cp tests/real/mutants/lib.rs "$crate/src/lib.rs"
@@ -22,7 +27,7 @@ cp Cargo.lock rust-toolchain.toml "$crate"
 awk '
     /^\[/ { section = $0 }
     section ~ /^\[(\[|features|profile|lints)/ { next }
-    section == "[dependencies]" && /^[a-z]/ && !/^(annotate-snippets|base64|granit-parser|http|rand|serde_json|sha2|siphasher|strsim|thiserror) / { next }
+    section == "[dependencies]" && /^[a-z]/ && !/^(annotate-snippets|base64|granit-parser|http|rand|serde|serde_json|sha2|siphasher|strsim|thiserror|tracing) / { next }
     section == "[dev-dependencies]" && /^[a-z]/ && !/^proptest / { next }
     { print }
 ' Cargo.toml >"$crate/Cargo.toml"
