@@ -1,11 +1,12 @@
 //! `coalmine explain` and `/v1/verdict/{route}` over real traffic: one record of why.
 
 use super::{
+    backend::{Backend, write},
     stage::Stage,
     support::{Caller, model, routes, wait},
 };
 use serde_json::Value;
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 fn explain(stage: &Stage, more: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coalmine"));
@@ -73,5 +74,34 @@ fn a_verdict_is_explained_by_the_command_and_by_the_api_alike() {
 
     let nowhere = Caller::new(stage.app.admin).call("GET", "/v1/verdict/nowhere", "", "");
     assert_eq!(nowhere.status, 404, "{}", nowhere.body);
+    stage.stop();
+}
+
+#[test]
+fn latency_differs_by_a_factor_with_an_interval_at_each_quantile() {
+    let judge = "    protocol: v2\n    judge: { warmup: 0s, warmup_requests: 10 }\n";
+    // Models that take their time: below a tenth of a millisecond all is one bucket.
+    let slow = || {
+        Backend::new(|_, stream| {
+            std::thread::sleep(Duration::from_millis(2));
+            write(stream, 200, "content-type: application/json\r\n", r#"{"outputs":[{"data":[7]}]}"#)
+        })
+    };
+    let text = routes(slow().address, slow().address, 50).replace("    protocol: v2\n", judge);
+    let stage = Stage::over(&text, "");
+    let mut caller = Caller::new(stage.data());
+    let latency = wait("two ends at the median", || {
+        (0..40).for_each(|_| drop(caller.infer()));
+        let latency = record(&stage)?["signals"][1].take();
+        let median = &latency["parts"].as_array()?.iter().find(|part| part["part"] == "answer_p50")?["difference"];
+        let [low, value, high] = ["low", "value", "high"].map(|key| median[key].as_f64());
+        assert!(high.is_none_or(|high| high >= value.unwrap()) && low? <= value?, "{median}");
+        (low? > 0.0 && high.is_some()).then_some(latency)
+    });
+    let of_signal = &latency["difference"];
+    assert!(of_signal["low"].as_f64().unwrap() <= of_signal["value"].as_f64().unwrap(), "p99's: {latency}");
+    let (_, text) = explain(&stage, &[]);
+    let line = text.lines().find(|line| line.contains("answer_p50")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains(" (x") && line.contains(" to x"), "{line}");
     stage.stop();
 }

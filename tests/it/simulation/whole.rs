@@ -65,6 +65,33 @@ fn a_good_candidate_climbs_and_is_promoted_and_a_bad_one_goes_back_from_wherever
     check(late, &[climb[0], climb[1], climb[2], climb[3], ("stable:100", "rejected:0")]);
 }
 
+#[test]
+fn a_guardrail_that_cannot_be_told_holds_every_step_and_a_stalled_release_too_and_one_that_is_breached_rolls_back() {
+    let climb = [
+        ("stable:99", "canary:1"),
+        ("stable:90", "canary:10"),
+        ("stable:50", "canary:50"),
+        ("previous:5", "stable:95"),
+    ];
+    let unknown = Verdict::Undecided(Reason::Guardrail);
+    check(|_| unknown, &climb[..1]);
+    check(|second| if second > 45 { unknown } else { Verdict::Pass }, &climb);
+    check(|_| Verdict::Fail(Signal::Guardrail), &[climb[0], ("stable:100", "rejected:0")]);
+
+    // Past the deadline this plan rolls back what nobody can judge, but not because a monitoring system is away.
+    let stalled = |verdict| {
+        let mut docs = Docs::default();
+        let mut talk = Talk { world: Made::new(&mut docs, 1, Rule::Quarantine) };
+        talk.world.look(0).unwrap();
+        talk.world.replicas[0].requests = 500;
+        talk.world.replicas[0].verdict = verdict;
+        talk.go(2 * 3_600);
+        talk.world.replicas[0].word()
+    };
+    assert_eq!(stalled(unknown), "holding");
+    assert_eq!(stalled(Verdict::Undecided(Reason::SplitMismatch)), "rolling_back");
+}
+
 /// A world of one replica that people talk to.
 pub(super) struct Talk<'a> {
     pub(super) world: Made<'a>,
