@@ -33,6 +33,7 @@ use std::{
 /// optionally `split` (the configured canary per cent at that moment), `endpoint` (which one answered: with several of each variant an
 /// endpoint during a window is one observation), `user` (on a route where users keep their variant: a user's first failure is one
 /// observation; needs the split) and `first_token_ms` (of a streamed answer: judged instead of its latency). Others are left alone.
+/// Guardrails of a routes file are not asked.
 ///
 /// Exit codes: 0 every file was judged, whatever the verdict; 1 a file has problems; 2 a file cannot be read, or the arguments are wrong.
 #[derive(clap::Args, Debug)]

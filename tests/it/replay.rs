@@ -1,6 +1,6 @@
 //! `coalmine replay`: recordings in, one JSON line a file out.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     ffi::OsStr,
     fs,
@@ -175,6 +175,9 @@ fn what_is_wrong_with_a_file_is_told_by_line_and_column_and_hides_no_other() {
         1,
         &["correct: there is no such column", "accuracy=off"],
     );
+    let users = HEADER.replace('\n', ",user\n") + "1,stable,2,1,,,ann\n2,canary,2,1,,,bob\n";
+    check("a.csv", &users, 1, &["a.csv:1: user: whom a first failure befalls", "--split"]);
+    check("a.csv", users.replace("user", "first_token_ms"), 1, &["a.csv:2: first_token_ms: `ann` is not a number"]);
     check("a.csv", "t_ms;variant;latency_ms;ok\n", 1, &["by commas"]);
     check("a.csv", HEADER.replace("correct", "ok"), 1, &["ok: there are two columns"]);
     check("a.csv", "", 1, &["a.csv:1: there is not one request"]);
@@ -211,4 +214,33 @@ fn labels_are_not_needed_where_they_are_not_judged_and_many_files_go_side_by_sid
             (format!("{i:02}").as_str(), "rollback")
         );
     }
+}
+
+#[test]
+fn endpoints_and_users_are_taken_from_csv_and_from_json_alike() {
+    let dir = Dir::new();
+    let header = HEADER.replace('\n', ",split,endpoint,user,first_token_ms\n");
+    let of = |t: usize| (format!("pod-{}", t / 10 % 3), if t / 10 % 10 == 0 { "new" } else { "old" });
+    let csv = |user: &str| {
+        let row = |t: usize, variant: &str, ok| {
+            let (pod, release) = of(t);
+            format!("{t},{variant},12.5,{ok},,,10,{release}-{pod},{user},3\n")
+        };
+        header.clone() + &rows(3000, 5, row)
+    };
+    let json = rows(3000, 5, |t, variant, ok| {
+        let (pod, release) = of(t);
+        let line = json!({ "t_ms": t, "variant": variant, "latency_ms": 12.5, "ok": ok, "correct": 1, "split": 10,
+            "endpoint": format!("{release}-{pod}"), "user": null, "first_token_ms": 3 });
+        format!("{line}\n")
+    });
+    let files = [dir.file("pods.csv", csv("")), dir.file("pods.ndjson", json), dir.file("users.csv", csv("ann"))];
+    let said = replayed(&files, &["--set", "accuracy=off"]);
+    let modes: Vec<_> = said.iter().map(|line| line["evidence"]["mode"].as_str().unwrap()).collect();
+    assert_eq!(modes, ["endpoints", "endpoints", "users"]);
+    assert_eq!(said[0]["at_request"], said[1]["at_request"]);
+    assert_eq!(said[0]["evidence"]["signals"], said[1]["evidence"]["signals"]);
+    assert_ne!(said[2]["verdict"], "rollback", "one user is one failure: {}", said[2]);
+    let parts = said[2]["evidence"]["signals"][1]["parts"].to_string();
+    assert!(parts.contains("first_token_p99") && !parts.contains("answer_"), "{parts}");
 }
