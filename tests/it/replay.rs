@@ -220,7 +220,7 @@ fn labels_are_not_needed_where_they_are_not_judged_and_many_files_go_side_by_sid
 fn endpoints_and_users_are_taken_from_csv_and_from_json_alike() {
     let dir = Dir::new();
     let header = HEADER.replace('\n', ",split,endpoint,user,first_token_ms\n");
-    let of = |t: usize| (format!("pod-{}", t / 10 % 3), if t / 10 % 10 == 0 { "new" } else { "old" });
+    let of = |t: usize| (format!("pod-{}", t / 10 % 3), if (t / 10).is_multiple_of(10) { "new" } else { "old" });
     let csv = |user: &str| {
         let row = |t: usize, variant: &str, ok| {
             let (pod, release) = of(t);
