@@ -40,3 +40,16 @@ impl Numbers for SampleRatio {
         self.log_w.iter_mut().for_each(visit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_nothing_or_of_all_says_nothing() {
+        let mut test = SampleRatio::default();
+        test.update(1, 9, 0.0);
+        test.update(9, 1, 1.0);
+        assert_eq!(test, SampleRatio::default());
+    }
+}
