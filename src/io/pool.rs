@@ -5,7 +5,7 @@ use super::{
     dial::{Dial, Socket},
     gather::{Gather, flushing},
 };
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, header::TRANSFER_ENCODING};
 use hyper::{
     body::{Body, Incoming},
     client::conn::{TrySendError, http1, http2},
@@ -73,9 +73,16 @@ impl<B: Body + 'static> Sender<B> {
     ///
     /// # Errors
     /// With the request, if nothing of it was sent.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+    pub async fn send(&mut self, mut request: Request<B>) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http1(sender) => {
+                // To hyper a GET or HEAD without a length is one without a body, unless it is told otherwise.
+                let bare = matches!(*request.method(), Method::GET | Method::HEAD);
+                if bare && request.body().size_hint().exact().is_none() {
+                    request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
+                sender.try_send_request(request).await
+            }
             Self::Http2(shared) => shared.sender.try_send_request(request).await,
         }
     }

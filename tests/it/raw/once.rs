@@ -42,6 +42,17 @@ fn an_http10_backend_does_not_make_our_answer_http10() {
 }
 
 #[test]
+fn a_get_with_a_body_in_chunks_keeps_it() {
+    let backend = Recorder::echo();
+    let stage = Stage::new(backend.address, backend.address, 0, "");
+    let chunked = "host: a\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 1\r\n";
+    let answer = Raw::sent(stage.app.data, get(chunked)).answer(false);
+    assert_eq!(answer.map(|answer| answer.status), Ok(200));
+    assert_eq!(backend.seen().requests[0].body, b"body");
+    stage.stop();
+}
+
+#[test]
 fn half_a_head_does_not_hold_the_exit() {
     let mut process = Process::new(model(200, 1), model(200, 1), "", "drain: { lame_duck: 0s, limit: 20s }\n");
     let _half = Raw::sent(process.data, "GET / HTTP/1.1\r\nhost:");
