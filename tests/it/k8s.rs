@@ -5,4 +5,5 @@
 
 mod bed;
 mod delivered;
+mod journey;
 mod watched;

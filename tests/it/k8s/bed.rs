@@ -1,10 +1,11 @@
 //! A cluster: etcd and kube-apiserver on loopback, or the one that KUBECONFIG names.
 
 use std::{
+    cell::RefCell,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -42,6 +43,8 @@ pub(super) struct Bed {
     home: tempfile::TempDir,
     own: bool,
     kubeconfig: PathBuf,
+    /// Writers of mounted directories.
+    mounts: RefCell<Vec<Child>>,
 }
 
 impl Bed {
@@ -49,7 +52,7 @@ impl Bed {
         let home = tempfile::tempdir().unwrap();
         let given = std::env::var_os("KUBECONFIG").map(PathBuf::from);
         let kubeconfig = given.clone().unwrap_or_else(|| home.path().join("kube/kubeconfig"));
-        let bed = Self { home, own: given.is_none(), kubeconfig };
+        let bed = Self { home, own: given.is_none(), kubeconfig, mounts: RefCell::default() };
         if bed.own {
             ["kube-apiserver", "etcd"].into_iter().for_each(|name| drop(part(name)));
             bed.up();
@@ -65,6 +68,21 @@ impl Bed {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// With all rights.
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Keeps a directory equal to a ConfigMap by the kubelet's own writer, and waits until it is there.
+    pub(super) fn mount(&self, namespace: &str, config_map: &str, dir: &Path) {
+        let mut writer = Command::new(part("kubelet-mount"));
+        writer.args(["-namespace", namespace, "-configmap", config_map, "-dir"]).arg(dir);
+        let log = fs::File::create(self.path("kubelet-mount.log")).unwrap();
+        let writer = writer.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        self.mounts.borrow_mut().push(writer);
+        await_state("the mounted directory", || dir.join("..data").exists().then_some(()));
     }
 
     /// Starts what does not run.
@@ -160,6 +178,10 @@ current-context: x
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        for writer in self.mounts.get_mut() {
+            let _ = writer.kill();
+            let _ = writer.wait();
+        }
         // Argo CD first: it would complain about an API server that has gone.
         let parts = [
             "argocd/controller",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Kubernetes' API server with etcd, Argo CD and kubectl, built by Go from their modules at the versions in go.mod; Redis (Argo CD's
+# Kubernetes' API server with etcd, Argo CD, kubectl and the kubelet's writer of mounted ConfigMaps, built by Go from their modules at the versions in go.mod; Redis (Argo CD's
 # cache) from the system's packages. Does nothing when they are there.
 # usage: setup.sh BIN
 set -eu
@@ -7,7 +7,7 @@ mkdir -p "$1"
 bin=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes v/v/p' go.mod)
-stamp=$(cat go.mod go.sum setup.sh | sha256sum | cut -c1-16)
+stamp=$(cat go.mod go.sum setup.sh kubelet-mount/main.go | sha256sum | cut -c1-16)
 
 package() {
     command -v "$1" >/dev/null || missing="$missing $2"
@@ -34,6 +34,7 @@ build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 build etcd go.etcd.io/etcd/server/v3
 build argocd github.com/argoproj/argo-cd/v3/cmd
 build kubectl k8s.io/kubernetes/cmd/kubectl
+build kubelet-mount ./kubelet-mount
 # Argo CD's resource definitions and its own configuration, as its module ships them.
 argocd=$(go list -m -f '{{.Dir}}' github.com/argoproj/argo-cd/v3)
 rm -rf "$bin/argocd-manifests"
