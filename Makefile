@@ -32,6 +32,8 @@ real: ## installs the real parts that tests run against (under target/real)
 	tests/real/prometheus/setup.sh
 	tests/real/browser/setup.sh
 	tests/real/chart/setup.sh target/real/bin
+	tests/real/gitea/setup.sh target/real/bin
+	tests/real/mlflow/setup.sh target/real/mlflow
 
 test: check real ## all checks and tests, and what a request costs; what CI runs
 	$(CARGO) test --locked

@@ -22,12 +22,10 @@ use crate::{
         auth::{Role, Tokens},
         feedback::Door,
     },
-    config::settings::GitMode,
     control::{
         commit_loop::CommitLoop,
         config_loop::ConfigLoop,
         judge_loop::{self, JudgeLoop},
-        nudge_loop::NudgeLoop,
         release_loop::{In, Out, ReleaseLoop},
     },
     core::{name::Generation, snapshot::Live, ticket::TicketKey},
@@ -176,17 +174,16 @@ fn control(
     let (orders, inbox) = inbox::channel();
     let (pushed, seen_pushed) = watch::channel(0);
     let source = Source::of(settings, &meters, || clone(settings, "git-source"), seen_pushed)?;
-    let git = clone(settings, "git").filter(|_| settings.git.as_ref().is_some_and(|git| git.mode == GitMode::Push));
-    let nudge_loop =
-        NudgeLoop { outcomes: outcome.clone(), pushed, argo: source::argo(settings), meters: meters.clone() };
+    let (git, requests) = clone::committing(settings, &store, &meters)?;
     let seen = (judged.clone(), released.clone(), wanting.clone(), outcome.clone());
-    let notify_loop = notify::notify_loop(settings, seen, &meters)?;
+    let tellers = notify::Tellers::of(settings, seen, pushed, &live, &store, &meters)?;
     let (guardrail_loop, readings) = guardrail::guardrail_loop(settings, live.clone(), &meters)?;
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
     let input = In { live: live.clone(), judgements: judged.clone(), outcomes: outcome, inbox };
     let output = Out { clamps, wanted, attempts, releases };
     let release_loop = ReleaseLoop::new(input, output, store.clone(), git.is_some());
-    let commit_loop = CommitLoop { wanted: wanting, outcomes, git, meters: meters.clone() };
+    let looked = released.clone();
+    let commit_loop = CommitLoop { wanted: wanting, outcomes, git, requests, looked, meters: meters.clone() };
     let config_loop = ConfigLoop { documents: newest, clamps: clamped, live: live.clone(), status, threads };
     let mut judge_loop = JudgeLoop::new(judge_loop::Parts {
         live: live.clone(),
@@ -219,9 +216,8 @@ fn control(
                 () = judge_loop.run() => {}
                 () = release_loop.run() => {}
                 () = commit_loop.run() => {}
-                () = nudge_loop.run() => {}
-                () = notify_loop.run() => {}
                 () = guardrail_loop.run() => {}
+                () = tellers.run() => {}
                 () = tls.watch() => {}
                 ended = admin::run(admin, people.socket) => {
                     if let Err(error) = ended {

@@ -8,6 +8,8 @@ mod message;
 pub mod notify_loop;
 pub mod nudge_loop;
 pub mod proposal;
+pub mod pull_requests;
 pub mod record;
+pub mod registry_loop;
 pub mod release_loop;
 mod undo;

@@ -18,6 +18,7 @@ pub mod pair_book;
 pub mod plan;
 pub mod pointer;
 pub mod protobuf;
+pub mod registry;
 pub mod release;
 pub mod replay;
 pub mod route;

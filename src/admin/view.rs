@@ -67,6 +67,7 @@ fn standing(release: &ReleaseStatus) -> Value {
         "decided_ms": release.decided_ms,
         "commit": release.commit.as_deref(),
         "trouble": release.trouble.as_deref(),
+        "waits_for": release.waits_for.as_deref(),
     })
 }
 

@@ -1,10 +1,49 @@
 //! What the settings say of Git, as the clone that reads and commits.
 
 use crate::{
-    config::settings::{GitSettings, Settings, SigningFormat},
-    io::git::{Access, Git, Limits, Remote, Signing},
+    config::settings::{GitMode, GitSettings, Provider, Settings, SigningFormat},
+    control::pull_requests::{PullRequests, Way},
+    io::{
+        forge::{Forge, Host},
+        git::{Access, Git, Limits, Remote, Signing},
+        meters::Meters,
+        outbound::Outbound,
+        store::Store,
+    },
 };
-use std::path::PathBuf;
+use anyhow::Context as _;
+use std::{path::PathBuf, sync::Arc};
+
+/// Where commits go, and how people are asked to merge them: nowhere and nobody if the settings say so.
+pub(super) fn committing(
+    settings: &Settings,
+    store: &Store,
+    meters: &Arc<Meters>,
+) -> anyhow::Result<(Option<Git>, Option<PullRequests>)> {
+    let Some(git) = settings.git.as_ref().filter(|git| git.mode != GitMode::Off) else { return Ok((None, None)) };
+    let requests = way(git)?.map(|way| PullRequests::new(way, git.poll, store.clone(), meters.clone()));
+    Ok((clone(settings, "git"), requests))
+}
+
+fn way(git: &GitSettings) -> anyhow::Result<Option<Way>> {
+    if git.mode != GitMode::PullRequest {
+        return Ok(None);
+    }
+    let request = git.pull_request.as_ref().context("git.pull_request is missing")?;
+    let host = match request.provider {
+        Provider::GitHub => Host::GitHub,
+        Provider::GitLab => Host::GitLab,
+        Provider::Gitea => Host::Gitea,
+        Provider::GitLabPushOptions => return Ok(Some(Way::PushOptions)),
+    };
+    Ok(Some(Way::Api(Forge {
+        host,
+        api: request.api.clone(),
+        project: request.project.clone(),
+        token_file: request.token_file.clone().context("git.pull_request.token_file is missing")?,
+        outbound: Outbound::new(request.ca_file.clone(), git.timeout).context("git.pull_request")?,
+    })))
+}
 
 /// A clone lives in the state directory, or else where temporary files do; it is disposable.
 pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {

@@ -1,40 +1,94 @@
-//! Those who are told, from settings to hooks.
+//! Those who are told, hooks and the model registry: from settings to what is sent.
 
+use super::source;
 use crate::{
     config::settings::{HookFormat, HookPlace, Settings},
     control::{
         commit_loop::Outcomes,
         judge_loop::Judgements,
         notify_loop::{Listener, NotifyLoop},
+        nudge_loop::NudgeLoop,
+        registry_loop::RegistryLoop,
         release_loop::Releases,
     },
-    core::release::intent::Wanted,
+    core::{release::intent::Wanted, snapshot::Live},
     io::{
         meters::Meters,
+        mlflow::Mlflow,
         notify::{Form, Hook, Place},
         outbound::Outbound,
+        store::Store,
     },
 };
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tokio::sync::watch::Receiver;
+use tokio::sync::watch::{Receiver, Sender};
 
 /// What it watches.
 type Seen = (Receiver<Judgements>, Receiver<Releases>, Receiver<Arc<Vec<Wanted>>>, Receiver<Outcomes>);
 
-/// The loop that tells them.
-pub(super) fn notify_loop(settings: &Settings, seen: Seen, meters: &Arc<Meters>) -> anyhow::Result<NotifyLoop> {
-    let (judgements, releases, wanted, outcomes) = seen;
-    Ok(NotifyLoop {
-        judgements,
-        releases,
-        wanted,
-        outcomes,
-        listeners: listeners(settings)?,
-        queue: settings.notify.queue,
-        attempts: settings.notify.attempts,
-        meters: meters.clone(),
-    })
+/// The loops that tell others. They only read what the release has come to, and nothing waits for them.
+#[derive(Debug)]
+pub(super) struct Tellers {
+    nudge: NudgeLoop,
+    notify: NotifyLoop,
+    registry: RegistryLoop,
+}
+
+impl Tellers {
+    pub(super) fn of(
+        settings: &Settings,
+        seen: Seen,
+        pushed: Sender<u64>,
+        live: &Arc<ArcSwap<Live>>,
+        store: &Store,
+        meters: &Arc<Meters>,
+    ) -> anyhow::Result<Self> {
+        let (judgements, releases, wanted, outcomes) = seen;
+        let argo = source::argo(settings);
+        Ok(Self {
+            nudge: NudgeLoop { outcomes: outcomes.clone(), pushed, argo, meters: meters.clone() },
+            registry: RegistryLoop {
+                live: live.clone(),
+                releases: releases.clone(),
+                mlflow: mlflow(settings)?,
+                store: store.clone(),
+                meters: meters.clone(),
+            },
+            notify: NotifyLoop {
+                judgements,
+                releases,
+                wanted,
+                outcomes,
+                listeners: listeners(settings)?,
+                queue: settings.notify.queue,
+                attempts: settings.notify.attempts,
+                meters: meters.clone(),
+            },
+        })
+    }
+
+    /// Runs until one of them ends.
+    pub(super) async fn run(self) {
+        tokio::select! {
+            () = self.nudge.run() => {}
+            () = self.notify.run() => {}
+            () = self.registry.run() => {}
+        }
+    }
+}
+
+/// The registry that is told of promotions and rollbacks, if there is one.
+fn mlflow(settings: &Settings) -> anyhow::Result<Option<Mlflow>> {
+    let Some(mlflow) = &settings.mlflow else { return Ok(None) };
+    Ok(Some(Mlflow {
+        url: mlflow.url.clone(),
+        alias: mlflow.alias.clone(),
+        token_file: mlflow.token_file.clone(),
+        username: mlflow.username.clone(),
+        outbound: Outbound::new(mlflow.ca_file.clone(), mlflow.timeout).context("mlflow")?,
+    }))
 }
 
 /// One for each hook of the settings.

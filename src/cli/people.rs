@@ -187,6 +187,7 @@ fn table(route: &Value) -> String {
             ("frozen_by", "frozen by "),
             ("commit", "commit "),
             ("trouble", "trouble: "),
+            ("waits_for", "waits for the merge of "),
         ] {
             line += &of(key).map_or(String::new(), |value| format!(", {word}{value}"));
         }

@@ -3,13 +3,15 @@
 
 mod git;
 mod kubernetes;
+mod mlflow;
 mod notify;
 mod prometheus;
 mod tls;
 mod traffic;
 
-pub use git::{GitMode, GitSettings, SigningFormat};
+pub use git::{GitMode, GitSettings, Provider, PullRequestSettings, SigningFormat};
 pub use kubernetes::{ArgoSettings, KubernetesSettings, SourceKind};
+pub use mlflow::MlflowSettings;
 pub use notify::{HookFormat, HookPlace, HookSettings, NotifySettings};
 pub use prometheus::PrometheusSettings;
 pub use tls::{BackendTlsSettings, ClientAuth, PairFiles, TlsSettings};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub kubernetes: KubernetesSettings,
     /// The Argo CD Application that is told of our commits; nobody is if missing.
     pub argo: Option<ArgoSettings>,
+    /// The model registry that is told of promotions and rollbacks; none if missing.
+    pub mlflow: Option<MlflowSettings>,
     /// Who is told of what.
     pub notify: NotifySettings,
     /// Whom the guardrails of routes are asked from; they cannot be told if missing.
@@ -125,6 +129,7 @@ impl Default for Settings {
             git: None,
             kubernetes: KubernetesSettings::default(),
             argo: None,
+            mlflow: None,
             notify: NotifySettings::default(),
             prometheus: None,
             drain: DrainSettings { lame_duck: Duration::from_secs(5), limit: Duration::from_secs(30) },
@@ -235,6 +240,7 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         git,
         kubernetes: cluster,
         argo: map.get("argocd").and_then(|field| kubernetes::argo(&field)),
+        mlflow: map.get("mlflow").and_then(|field| mlflow::read(&field)),
         notify: map.get("notify").and_then(|field| notify::read(&field)).unwrap_or(base.notify),
         prometheus: map.get("prometheus").and_then(|field| prometheus::read(&field)),
         drain: map.get("drain").and_then(|field| drain(&field, base.drain)).unwrap_or(base.drain),

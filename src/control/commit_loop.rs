@@ -1,9 +1,14 @@
-//! An intent -> a commit on the branch. One at a time, rollbacks first, until the branch says it or it is off.
+//! An intent -> a commit on the branch, or a question to people. One at a time, rollbacks first, until the branch says it or it
+//! is off.
 //!
 //! The clamp already protects traffic, so this may take its time. Recomputed on every new tip, never rebased or merged: the
 //! remote's fast-forward check is the last arbiter.
 
-use super::proposal::{Proposal, propose};
+use super::{
+    proposal::{Proposal, propose},
+    pull_requests::{PullRequests, Question},
+    release_loop::Releases,
+};
 use crate::{
     core::{
         name::Generation,
@@ -42,42 +47,48 @@ pub struct CommitLoop {
     pub outcomes: watch::Sender<Outcomes>,
     /// Where it commits; `None`: nowhere, clamps are all there is.
     pub git: Option<Git>,
+    /// How people are asked to merge; `None`: commits are pushed to the branch.
+    pub requests: Option<PullRequests>,
+    /// The release loop writes, at each of its looks.
+    pub looked: watch::Receiver<Releases>,
     /// Commits and failures.
     pub meters: Arc<Meters>,
 }
 
-/// When an intent was last carried out, and over which table.
-type Done = BTreeMap<String, (Instant, Generation)>;
+/// When an intent was last carried out, over which table, and when it is due again.
+type Done = BTreeMap<String, (Instant, Generation, Option<Duration>)>;
 
 impl CommitLoop {
     /// Runs until the release loop is gone.
     pub async fn run(mut self) {
         let (mut pause, mut done) = (PAUSE_MIN, Done::new());
+        let mut requests = self.requests.take();
+        // Before its first look nobody knows which of them are wanted still.
+        if requests.as_ref().is_some_and(|all| all.has_stale(&[])) && self.looked.changed().await.is_err() {
+            return;
+        }
+        let mut withdraw_at = Instant::now();
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             self.forget(&wanted, &mut done);
+            let stale = self.withdraw(requests.as_mut(), &wanted, &mut withdraw_at).await;
             let due = |wanted: &&Wanted| {
                 done.get(&wanted.intent.id()).is_none_or(|last| again(wanted, *last) <= Instant::now())
             };
             let (Some(git), Some(next)) = (&self.git, wanted.iter().find(due)) else {
-                let asked = wanted.iter().filter(|wanted| wanted.asks());
-                let alarm = asked.filter_map(|w| done.get(&w.intent.id()).map(|last| again(w, *last))).min();
-                let changed = match alarm {
-                    Some(alarm) => tokio::select! {
-                        changed = self.wanted.changed() => changed.is_ok(),
-                        () = sleep_until(alarm) => true,
-                    },
-                    None => self.wanted.changed().await.is_ok(),
-                };
-                if !changed {
+                let asked = wanted.iter().filter_map(|w| done.get(&w.intent.id()).map(|last| again(w, *last)));
+                if !self.wait(asked.chain(stale).min()).await {
                     return;
                 }
                 continue;
             };
-            match self.carry_out(git, next).await {
+            match self.carry_out(git, requests.as_mut(), next).await {
                 Ok(outcome) => {
+                    // People may merge or close it at any time.
+                    let waits = matches!(outcome, Outcome::Waiting(_));
+                    let every = requests.as_ref().filter(|_| waits).map(PullRequests::every);
                     self.became(next, outcome);
-                    done.insert(next.intent.id(), (Instant::now(), next.generation));
+                    done.insert(next.intent.id(), (Instant::now(), next.generation, every));
                     pause = PAUSE_MIN;
                 }
                 Err(why) => {
@@ -89,6 +100,34 @@ impl CommitLoop {
                 }
             }
         }
+    }
+
+    /// Until something else is wanted, or so long; whether anybody can want anything still.
+    async fn wait(&mut self, alarm: Option<Instant>) -> bool {
+        match alarm {
+            Some(alarm) => tokio::select! {
+                changed = self.wanted.changed() => changed.is_ok(),
+                () = sleep_until(alarm) => true,
+            },
+            None => self.wanted.changed().await.is_ok(),
+        }
+    }
+
+    /// What people were asked and nobody wants any more is closed; when that is to be tried again, if it could not be.
+    async fn withdraw(
+        &self,
+        requests: Option<&mut PullRequests>,
+        wanted: &[Wanted],
+        at: &mut Instant,
+    ) -> Option<Instant> {
+        let (git, requests) = (self.git.as_ref()?, requests.filter(|all| all.has_stale(wanted))?);
+        if *at <= Instant::now() {
+            if requests.withdraw(git, wanted).await {
+                return None;
+            }
+            *at = Instant::now() + ASK_EVERY;
+        }
+        Some(*at)
     }
 
     /// What nobody waits for any more.
@@ -108,11 +147,17 @@ impl CommitLoop {
         self.outcomes.send_modify(|all| drop(Arc::make_mut(all).insert(wanted.intent.id(), outcome)));
     }
 
-    async fn carry_out(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, GitError> {
+    async fn carry_out(
+        &self,
+        git: &Git,
+        requests: Option<&mut PullRequests>,
+        wanted: &Wanted,
+    ) -> Result<Outcome, GitError> {
         let intent = &wanted.intent;
         let (route, action) = (intent.route.as_str(), intent.to.as_str());
-        let done = self.commit(git, wanted).await;
+        let done = self.commit(git, requests, wanted).await;
         match &done {
+            Ok(outcome) if self.outcomes.borrow().get(&intent.id()) == Some(outcome) => {}
             Ok(outcome) => tracing::info!(route, action, ?outcome, by = %intent.by, "{}", outcome.words()),
             Err(why) => {
                 self.meters.git_failures.up();
@@ -124,12 +169,17 @@ impl CommitLoop {
     }
 
     /// Recomputed on every new tip, until it is on the branch or off.
-    async fn commit(&self, git: &Git, wanted: &Wanted) -> Result<Outcome, GitError> {
+    async fn commit(
+        &self,
+        git: &Git,
+        mut requests: Option<&mut PullRequests>,
+        wanted: &Wanted,
+    ) -> Result<Outcome, GitError> {
         let began = Instant::now();
         let mut last = String::new();
         for _ in 0..RACES_MAX {
             let tip = git.tip().await?;
-            match self.once(git, wanted, &tip).await {
+            match self.once(git, requests.as_deref_mut(), wanted, &tip).await {
                 Err(GitError::Stale(why)) => last = why,
                 done => return done,
             }
@@ -142,10 +192,20 @@ impl CommitLoop {
     }
 
     /// On this tip.
-    async fn once(&self, git: &Git, wanted: &Wanted, tip: &Tip) -> Result<Outcome, GitError> {
-        let (files, message) = match propose(git, tip, wanted).await? {
-            Proposal::Nothing(outcome) => return Ok(outcome),
-            Proposal::Commit { files, message } => (files, message),
+    async fn once(
+        &self,
+        git: &Git,
+        requests: Option<&mut PullRequests>,
+        wanted: &Wanted,
+        tip: &Tip,
+    ) -> Result<Outcome, GitError> {
+        let (files, message) = match (propose(git, tip, wanted).await?, requests) {
+            (Proposal::Nothing(outcome), None) => return Ok(outcome),
+            (Proposal::Nothing(outcome), Some(requests)) => return requests.settled(git, wanted, outcome).await,
+            (Proposal::Commit { files, message }, Some(requests)) => {
+                return requests.ask(git, &Question { wanted, tip, files: &files, message: &message }).await;
+            }
+            (Proposal::Commit { files, message }, None) => (files, message),
         };
         let files: Vec<NewText<'_>> =
             files.iter().map(|(path, text)| NewText { path, text: text.as_deref() }).collect();
@@ -160,12 +220,12 @@ impl CommitLoop {
 }
 
 /// When an intent that was carried out is due once more.
-fn again(wanted: &Wanted, (at, generation): (Instant, Generation)) -> Instant {
-    match wanted.asks() {
-        true if wanted.generation == generation => at + ASK_EVERY,
-        true => at,
+fn again(wanted: &Wanted, (at, generation, every): (Instant, Generation, Option<Duration>)) -> Instant {
+    match every.or(wanted.asks().then_some(ASK_EVERY)) {
+        Some(every) if wanted.generation == generation => at + every,
+        Some(_) => at,
         // Decided once and for all; the release loop takes it off the list.
-        false => at + Duration::from_secs(365 * 24 * 3600),
+        None => at + Duration::from_secs(365 * 24 * 3600),
     }
 }
 

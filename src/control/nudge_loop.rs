@@ -69,6 +69,8 @@ fn commit(outcome: &Outcome) -> Option<Box<str>> {
         | Outcome::NotOurs
         | Outcome::TakenBack(_)
         | Outcome::Readmitted(_)
+        | Outcome::Waiting(_)
+        | Outcome::Refused(_)
         | Outcome::Failing(_) => None,
     }
 }

@@ -277,7 +277,7 @@ impl Hand {
 
 /// The document called `name`; `old` reads it as version 0 had it, without a version. What cannot be read is put aside, so
 /// that it is not lost when the next one is saved.
-fn get<T: DeserializeOwned + Default>(store: &Store, name: &str, old: impl Fn(&[u8]) -> Option<T>) -> T {
+pub(super) fn get<T: DeserializeOwned + Default>(store: &Store, name: &str, old: impl Fn(&[u8]) -> Option<T>) -> T {
     let bytes = match store.get(name) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return T::default(),
@@ -301,7 +301,7 @@ fn get<T: DeserializeOwned + Default>(store: &Store, name: &str, old: impl Fn(&[
     T::default()
 }
 
-fn put(store: &Store, name: &str, body: &impl Serialize) {
+pub(super) fn put(store: &Store, name: &str, body: &impl Serialize) {
     let bytes = serde_json::to_vec(&Versioned { version: VERSION, body }).map_err(|error| error.to_string());
     if let Err(error) = bytes.and_then(|bytes| store.put(name, &bytes).map_err(|error| error.to_string())) {
         tracing::error!(document = name, error, "state not saved: it holds until this process ends");

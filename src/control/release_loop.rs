@@ -157,7 +157,7 @@ fn tell(news: &News) {
         }
         News::OnBranch(route) => tracing::info!(%route, "the branch shows the rollback"),
         News::Diverged(route) => {
-            tracing::error!(%route, "a person made stable what is rejected: held at 0 until they readmit it");
+            tracing::error!(%route, "a person made it stable, or refused its rollback: held at 0 until they readmit it");
         }
         News::Readmitting(route) => tracing::info!(%route, "letting in again: asked for, or done with"),
         News::ByHand(route) => tracing::warn!(%route, "a weight is set by hand"),

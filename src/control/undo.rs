@@ -48,7 +48,9 @@ async fn commits(branch: &Branch<'_>, intent: &Intent) -> Result<Option<Vec<Stri
     let Branch { git, tip, .. } = branch;
     let mut commits = Vec::new();
     for commit in git.touching(tip, git.path()).await? {
-        if is_of(&commit, intent) {
+        // A pull request is merged by a commit of the host, which has ours beside it.
+        let beside = commit.parents.get(1).and_then(|of| branch.record.iter().find(|one| one.commit == *of));
+        if is_of(&commit, intent) || beside.is_some_and(|one| is_of(one, intent)) {
             commits.push(commit.commit);
             continue;
         }

@@ -27,12 +27,24 @@ pub enum Kind {
     RollbackCommitted,
     /// A commit does not reach the branch.
     WriteBlocked,
+    /// People are asked to merge a commit.
+    Waiting,
+    /// People have refused a rollback; what it was to reject is held at 0 until they decide.
+    Refused,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Verdict, Self::Step, Self::Promotion, Self::Rollback, Self::RollbackCommitted, Self::WriteBlocked];
+    pub const ALL: [Self; 8] = [
+        Self::Verdict,
+        Self::Step,
+        Self::Promotion,
+        Self::Rollback,
+        Self::RollbackCommitted,
+        Self::WriteBlocked,
+        Self::Waiting,
+        Self::Refused,
+    ];
 
     /// The word in settings and messages.
     #[must_use]
@@ -44,6 +56,8 @@ impl Kind {
             Self::Rollback => "rollback",
             Self::RollbackCommitted => "rollback_committed",
             Self::WriteBlocked => "write_blocked",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
         }
     }
 }
@@ -73,6 +87,8 @@ pub struct Notice {
     pub commit: Option<Box<str>>,
     /// What keeps the commit from the branch.
     pub trouble: Option<Box<str>>,
+    /// Where people are, or were, asked to merge it.
+    pub place: Option<Box<str>>,
 }
 
 impl Notice {
@@ -91,6 +107,14 @@ impl Notice {
             Kind::WriteBlocked => {
                 let trouble = self.trouble.as_deref().unwrap_or("");
                 format!("{route}: {what} does not reach the branch: {trouble}")
+            }
+            Kind::Waiting => {
+                let place = self.place.as_deref().unwrap_or("");
+                format!("{route}: {what} waits for people to merge {place}: {by}")
+            }
+            Kind::Refused => {
+                let place = self.place.as_deref().unwrap_or("");
+                format!("{route}: {what} was refused, {place} is closed: held at 0 until a commit or `readmit` decides")
             }
         }
     }
@@ -140,12 +164,14 @@ impl Told {
         self.intents.retain(|(id, _)| open.contains_key(id));
         for (id, intent) in open {
             let outcome = sight.outcomes.get(&id);
-            let failing = matches!(outcome, Some(Outcome::Failing(_)));
-            if !failing {
-                // The next time is news again.
-                self.intents.remove(&(id.clone(), Kind::WriteBlocked));
+            let now = kinds(intent, outcome);
+            for kind in [Kind::WriteBlocked, Kind::Waiting, Kind::Refused] {
+                if !now.contains(&kind) {
+                    // The next time is news again.
+                    self.intents.remove(&(id.clone(), kind));
+                }
             }
-            for kind in kinds(intent, outcome) {
+            for kind in now {
                 if self.intents.insert((id.clone(), kind)) {
                     notices.push(decided(intent, &id, kind, outcome, sight.now));
                 }
@@ -169,8 +195,16 @@ fn kinds(intent: &Intent, outcome: Option<&Outcome>) -> Vec<Kind> {
             Move::Promote { .. } => Kind::Promotion,
             Move::RollBack { .. } => Kind::RollbackCommitted,
         }),
+        Some(Outcome::Waiting(_)) => kinds.push(Kind::Waiting),
+        // A raise is over with that, and held where everybody sees it.
+        Some(Outcome::Refused(_)) if down => kinds.push(Kind::Refused),
         Some(
-            Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_),
+            Outcome::There(_)
+            | Outcome::Moved
+            | Outcome::NotOurs
+            | Outcome::TakenBack(_)
+            | Outcome::Readmitted(_)
+            | Outcome::Refused(_),
         )
         | None => {}
     }
@@ -191,16 +225,20 @@ fn verdict(judgement: &Judgement) -> Notice {
         intent: None,
         commit: None,
         trouble: None,
+        place: None,
     }
 }
 
 fn decided(intent: &Intent, id: &str, kind: Kind, outcome: Option<&Outcome>, now: Now) -> Notice {
-    let (commit, trouble) = match (kind, outcome) {
-        (Kind::WriteBlocked, Some(Outcome::Failing(why))) => (None, Some(why.clone())),
+    let (commit, trouble, place) = match (kind, outcome) {
+        (Kind::WriteBlocked, Some(Outcome::Failing(why))) => (None, Some(why.clone()), None),
         (Kind::Step | Kind::Promotion | Kind::RollbackCommitted, Some(Outcome::Committed(commit))) => {
-            (Some(commit.clone()), None)
+            (Some(commit.clone()), None, None)
         }
-        _ => (None, None),
+        (Kind::Waiting, Some(Outcome::Waiting(place))) | (Kind::Refused, Some(Outcome::Refused(place))) => {
+            (None, None, Some(place.clone()))
+        }
+        _ => (None, None, None),
     };
     Notice {
         kind,
@@ -214,6 +252,7 @@ fn decided(intent: &Intent, id: &str, kind: Kind, outcome: Option<&Outcome>, now
         intent: Some(Box::new(intent.clone())),
         commit,
         trouble,
+        place,
     }
 }
 
@@ -264,6 +303,19 @@ mod tests {
         assert_eq!(look(&mut told, &down, failing()), [Kind::WriteBlocked]);
         let asked = [wanted(DOWN, Some("abc"))];
         assert_eq!(look(&mut told, &asked, failing()), [], "only asked what the branch says: no decision of ours");
+    }
+
+    #[test]
+    fn people_are_told_when_they_are_asked_and_when_they_have_refused_a_rollback() {
+        let place = || "https://git.example/pulls/1".into();
+        let (mut told, down) = (Told::default(), [wanted(DOWN, None)]);
+        assert_eq!(look(&mut told, &down, Some(Outcome::Waiting(place()))), [Kind::Rollback, Kind::Waiting]);
+        assert_eq!(look(&mut told, &down, Some(Outcome::Waiting(place()))), []);
+        assert_eq!(look(&mut told, &down, Some(Outcome::Refused(place()))), [Kind::Refused]);
+        assert_eq!(look(&mut told, &down, Some(Outcome::Refused(place()))), []);
+        assert_eq!(look(&mut told, &down, Some(Outcome::Waiting(place()))), [Kind::Waiting], "reopened");
+        let (mut told, up) = (Told::default(), [wanted(Move::Step(Weight::FULL), None)]);
+        assert_eq!(look(&mut told, &up, Some(Outcome::Refused(place()))), [], "held, where everybody sees it");
     }
 
     #[test]

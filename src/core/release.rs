@@ -10,6 +10,7 @@ pub mod intent;
 pub mod ledger;
 mod orders;
 pub mod quarantine;
+mod state;
 
 use super::{
     judge::{Judgement, Verdict},
@@ -114,7 +115,8 @@ pub struct Release {
     pub stay: Stay,
     /// The file, by its digest, that the branch had left behind when a raise was to be committed, and when that was.
     pub behind: Option<(u64, Now)>,
-    /// The file, by its digest, that people have put back after a raise: the plan does not raise it from there again.
+    /// The file, by its digest, that people have put back after a raise, or refused to raise: the plan does not try again from
+    /// there.
     pub taken_back: Option<u64>,
     /// Where it stands.
     pub state: State,
@@ -281,15 +283,26 @@ impl Release {
         if intent.digest != seen.route.digest {
             return false;
         }
-        if let Some(Outcome::TakenBack(_)) = seen.outcome {
+        if let Some(Outcome::TakenBack(_) | Outcome::Refused(_)) = seen.outcome {
             self.taken_back = Some(intent.digest);
             return false;
         }
         let lost = match seen.outcome {
-            None | Some(Outcome::Failing(_)) if brake(self, seen).is_some() => return false,
+            None | Some(Outcome::Failing(_) | Outcome::Waiting(_)) if brake(self, seen).is_some() => return false,
+            // Its delivery begins once people have merged it.
+            Some(Outcome::Waiting(_)) => {
+                self.state = State::Advancing(intent.clone(), seen.now);
+                return true;
+            }
             None | Some(Outcome::Failing(_)) => false,
             Some(Outcome::Committed(_) | Outcome::There(_)) => seen.now.since_ms(*since) >= DELIVERY_MS_MAX,
-            Some(Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_)) => true,
+            Some(
+                Outcome::Moved
+                | Outcome::NotOurs
+                | Outcome::TakenBack(_)
+                | Outcome::Refused(_)
+                | Outcome::Readmitted(_),
+            ) => true,
         };
         if lost {
             self.behind = Some((intent.digest, seen.now));
@@ -317,83 +330,5 @@ impl Release {
         let intent = Box::new(Intent::new(&self, seen, to, by, reason));
         self.state = State::RollingBack(intent.clone());
         (self, Some(Action::RollBack(intent)))
-    }
-}
-
-impl State {
-    /// The word in metrics, messages and the API.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Staged => "staged",
-            Self::Baking => "baking",
-            Self::Judging => "judging",
-            Self::Holding(_) => "holding",
-            Self::AwaitingApproval => "awaiting_approval",
-            Self::Advancing(..) => "advancing",
-            Self::Watching => "watching",
-            Self::RollingBack(_) => "rolling_back",
-            Self::RolledBack => "rolled_back",
-            Self::Promoted => "promoted",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
-    /// Every word that [`Self::as_str`] gives.
-    pub const ALL: [&'static str; 11] = [
-        "staged",
-        "baking",
-        "judging",
-        "holding",
-        "awaiting_approval",
-        "advancing",
-        "watching",
-        "rolling_back",
-        "rolled_back",
-        "promoted",
-        "withdrawn",
-    ];
-
-    /// Whether nothing more comes of it unless a person commits something.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        match self {
-            Self::RolledBack | Self::Promoted | Self::Withdrawn => true,
-            Self::Staged
-            | Self::Baking
-            | Self::Judging
-            | Self::Holding(_)
-            | Self::AwaitingApproval
-            | Self::Advancing(..)
-            | Self::Watching
-            | Self::RollingBack(_) => false,
-        }
-    }
-
-    /// The raise that the branch should take.
-    #[must_use]
-    pub fn raise(&self) -> Option<&Intent> {
-        match self {
-            Self::Advancing(intent, _) => Some(intent),
-            Self::Staged
-            | Self::Baking
-            | Self::Judging
-            | Self::Holding(_)
-            | Self::AwaitingApproval
-            | Self::Watching
-            | Self::RollingBack(_)
-            | Self::RolledBack
-            | Self::Promoted
-            | Self::Withdrawn => None,
-        }
-    }
-
-    /// The intent that the branch should take, up or down.
-    #[must_use]
-    pub fn intent(&self) -> Option<&Intent> {
-        match self {
-            Self::RollingBack(intent) => Some(intent),
-            other => other.raise(),
-        }
     }
 }

@@ -61,6 +61,8 @@ pub struct ReleaseStatus {
     pub commit: Option<Box<str>>,
     /// What keeps the intent in flight from the branch.
     pub trouble: Option<Box<str>>,
+    /// Where people are asked to merge the intent in flight.
+    pub waits_for: Option<Box<str>>,
     /// The intent in flight itself.
     pub intent: Option<Box<Intent>>,
 }
@@ -85,13 +87,16 @@ impl ReleaseStatus {
         };
         let plan = world.snapshot.routes.named(name.as_str()).and_then(|(_, route)| route.plan.as_ref());
         let above = plan.and_then(|plan| plan.steps.iter().map(|step| step.weight).find(|w| *w > release.stay.weight));
-        let (commit, trouble) = match release.state.intent().and_then(|intent| world.outcomes.get(&intent.id())) {
-            Some(Outcome::Committed(commit)) => (Some(commit.clone()), None),
-            Some(Outcome::Failing(why)) => (None, Some(why.clone())),
+        let outcome = release.state.intent().and_then(|intent| world.outcomes.get(&intent.id()));
+        let (commit, trouble, waits_for) = match outcome {
+            Some(Outcome::Committed(commit)) => (Some(commit.clone()), None, None),
+            Some(Outcome::Failing(why)) => (None, Some(why.clone()), None),
+            Some(Outcome::Waiting(place)) => (None, None, Some(place.clone())),
+            Some(Outcome::Refused(place)) => (None, Some(refused(place)), None),
             Some(
                 Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_),
             )
-            | None => (None, None),
+            | None => (None, None, None),
         };
         Self {
             key: release.key,
@@ -108,7 +113,16 @@ impl ReleaseStatus {
             decided_ms: release.state.intent().map(|intent| intent.window_ms[1]),
             commit,
             trouble,
+            waits_for,
             intent: release.state.intent().cloned().map(Box::new),
         }
     }
+}
+
+/// For people who have refused a rollback.
+fn refused(place: &str) -> Box<str> {
+    format!(
+        "{place} was closed without being merged: it stays at 0 until a commit rejects it, or `readmit` lets it in; or reopen that and merge it"
+    )
+    .into()
 }

@@ -245,6 +245,12 @@ pub struct Meters {
     pub guardrail_numbers: Meter,
     /// Those that were none, by [`Unknown`].
     pub guardrail_unknown: [Meter; Unknown::ALL.len()],
+    /// Pull requests that were opened.
+    pub git_asked: Meter,
+    /// Promotions and rollbacks that the model registry was told of.
+    pub registry_told: Meter,
+    /// Attempts to tell it that failed.
+    pub registry_failures: Meter,
     /// Notifications that a hook took.
     pub notices_sent: Meter,
     /// Notifications given up after the last attempt.

@@ -199,9 +199,12 @@ impl Page {
                 let name = ("coalmine_weight_by_hand_until_seconds", "When that ends, seconds since 1970 UTC.");
                 self.gauge(name, &[("route", route.as_str())], one.until.wall_ms as f64 / 1000.0);
             }
-            let blocked = if release.trouble.is_some() { 1.0 } else { 0.0 };
+            let blocked = if release.alerts.contains(&Alert::WriteBlocked) { 1.0 } else { 0.0 };
             let name = ("coalmine_git_write_blocked", "1: a commit does not reach the branch.");
             self.gauge(name, &[("route", route.as_str())], blocked);
+            let waits = if release.waits_for.is_some() { 1.0 } else { 0.0 };
+            let name = ("coalmine_git_waits_for_people", "1: people are asked to merge a commit.");
+            self.gauge(name, &[("route", route.as_str())], waits);
         }
     }
 
@@ -240,7 +243,9 @@ impl Page {
             let name = ("coalmine_resends_total", "Requests sent again after a kept connection broke.");
             self.count(name, &[("result", result)], meter.get());
         }
-        for (result, meter) in [("pushed", &meters.git_commits), ("failed", &meters.git_failures)] {
+        for (result, meter) in
+            [("pushed", &meters.git_commits), ("asked", &meters.git_asked), ("failed", &meters.git_failures)]
+        {
             self.count(("coalmine_git_commits_total", "Commits of ours."), &[("result", result)], meter.get());
         }
         self.judge_meters(meters);

@@ -163,6 +163,7 @@ fn cloud_event(notice: &Notice, source: &str) -> Value {
             "evidence": notice.numbers.lines().collect::<Vec<_>>(),
             "commit": notice.commit.as_deref(),
             "trouble": notice.trouble.as_deref(),
+            "waits_for": notice.place.as_deref(),
         },
     })
 }

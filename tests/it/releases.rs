@@ -4,12 +4,14 @@ use coalmine::{
     config::{self, edit::edit},
     core::{
         clamp::Clamps,
-        name::{Artefact, ReleaseKey},
+        command::{Command, Order, Wish},
+        name::{Artefact, Generation, ReleaseKey, RouteName},
         now::Now,
         plan::RollbackKind,
         release::{
             Release, Seen, Spell, State, Stay,
-            intent::{Edit, Intent, Move},
+            intent::{Edit, Intent, Move, Outcome, Wanted},
+            quarantine::{Entry, Next},
         },
         route::Route,
         split::Weight,
@@ -42,32 +44,38 @@ fn weight(per_cent: u16) -> Weight {
     Weight::new(per_cent * 100).unwrap()
 }
 
-fn intent(text: &str, to: Move) -> Intent {
+fn release(route: &Route) -> Release {
     let artefact = Artefact::new("http://h:2");
-    let route = route(text);
-    let release = Release {
+    Release {
         key: ReleaseKey::of(&route.name, &artefact),
         artefact,
         attempt: 1,
         age: Spell::default(),
         paused_by: None,
-        stay: Stay::default(),
+        stay: Stay { weight: weight(10), ..Stay::default() },
         behind: None,
         taken_back: None,
         state: State::Baking,
-    };
-    let seen = Seen {
-        route: &route,
+    }
+}
+
+fn seen<'a>(route: &'a Route, outcome: Option<&'a Outcome>, second: u64) -> Seen<'a> {
+    Seen {
+        route,
         judgement: None,
         held: None,
         heir: true,
         by_hand: false,
         frozen: false,
-        outcome: None,
+        outcome,
         git: true,
-        now: Now::default(),
-    };
-    Intent::new(&release, &seen, to, "ann", "because")
+        now: Now { mono_ms: second * 1000, wall_ms: second * 1000 },
+    }
+}
+
+fn intent(text: &str, to: Move) -> Intent {
+    let route = route(text);
+    Intent::new(&release(&route), &seen(&route, None, 0), to, "ann", "because")
 }
 
 #[track_caller]
@@ -130,4 +138,59 @@ fn what_a_plan_may_set_is_checked_with_the_file() {
     check(&FILE.replace("m/canary.yaml", "../canary.yaml"), "a path inside the repository");
     check(&FILE.replace(", value: 4", ""), "`value` is missing");
     check(&FILE.replace("kind: revert", "kind: last-good"), "last_good");
+}
+
+fn promote() -> (Wish, Order) {
+    let wish = Wish::Promote { override_judge: true };
+    let name = RouteName::new("digits").unwrap();
+    let command = Command::Route(name, wish.clone());
+    (wish, Order { command, by: "ann".into(), reason: "because".into(), generation: None })
+}
+
+#[test]
+fn a_raise_waits_for_people_as_long_as_they_like_and_their_no_holds_until_their_own_order() {
+    const HOUR: u64 = 3600;
+    let route = route(FILE);
+    let place = || "https://git.example/pulls/1".into();
+    let to = Move::Step(weight(50));
+    let raise = Intent { by: "judge".into(), ..Intent::new(&release(&route), &seen(&route, None, 0), to, "judge", "") };
+    let at = |release: Release, outcome: &Outcome, second| release.step(&seen(&route, Some(outcome), second)).0;
+    let begun = Release { state: State::Advancing(Box::new(raise.clone()), Now::default()), ..release(&route) };
+    let waits = at(begun, &Outcome::Waiting(place()), 50 * HOUR);
+    assert_eq!(waits.state.raise(), Some(&raise));
+    // Its delivery may take as long as any, counted from the merge.
+    let merged = at(waits.clone(), &Outcome::Committed("c".into()), 50 * HOUR + 60);
+    assert_eq!(merged.state.raise(), Some(&raise));
+    let refused = at(waits, &Outcome::Refused(place()), 50 * HOUR + 60);
+    assert_eq!((refused.state.raise(), refused.taken_back), (None, Some(route.digest)));
+    let (wish, order) = promote();
+    let (again, _, words) = refused.obey(&wish, &order, &seen(&route, None, 51 * HOUR)).unwrap();
+    let asked = again.state.raise().unwrap();
+    assert_eq!((asked.to, asked.id() == raise.id()), (to, false), "another question: {words}");
+}
+
+#[test]
+fn a_refused_rollback_stays_wanted_and_held_and_says_that_people_decide() {
+    let rollback = Move::RollBack { promoted: false, kind: RollbackKind::Weights };
+    let route = route(FILE);
+    let mut entry = Entry::new(intent(FILE, rollback));
+    let place = || "https://git.example/pulls/1".into();
+    for (outcome, diverged) in [
+        (Outcome::Waiting(place()), false),
+        (Outcome::Refused(place()), true),
+        // Reopened.
+        (Outcome::Waiting(place()), false),
+    ] {
+        assert!(!entry.hear(Some(&outcome)), "the branch does not show it");
+        assert_eq!((entry.diverged, entry.next(Some(&route), Some(&outcome), true)), (diverged, Next::Commit));
+    }
+    entry.hear(Some(&Outcome::Refused(place())));
+    let wanted = Wanted {
+        intent: entry.intent.clone(),
+        shown: None,
+        learned: false,
+        diverged: entry.diverged,
+        generation: Generation(1),
+    };
+    assert!(wanted.asks(), "what the branch says by now is asked from time to time");
 }

@@ -102,12 +102,19 @@ async fn push(of: &GitSettings, git: &Git, tip: &Tip, findings: &mut Vec<Finding
         Some(key) => Finding::ok("git signing", format!("{} signs commits", key.display())),
         None => Finding::ok("git signing", "commits are not signed"),
     });
-    findings.push(match (of.mode, git.would_take(&commit, &of.branch).await) {
+    // With pull requests it is a branch of our own that is pushed.
+    let branch = if of.mode == GitMode::PullRequest { "coalmine/doctor" } else { &of.branch };
+    findings.push(match (of.mode, git.would_take(&commit, branch).await) {
         (GitMode::Off, _) => Finding::ok("git push", "`mode: off`: nothing is pushed"),
         // Somebody has committed meanwhile: so it is with us, too, and then we take their tip.
         (GitMode::Push, Ok(()) | Err(GitError::Stale(_))) => {
             Finding::ok("git push", format!("{} would take a push; hooks and rules only tell at a real one", of.branch))
         }
-        (GitMode::Push, Err(error)) => Finding::fail("git push", error.to_string(), next_step(&error)),
+        (GitMode::PullRequest, Ok(()) | Err(GitError::Stale(_))) => {
+            Finding::ok("git push", "a branch of ours would be taken; pull requests are only tried at a real one")
+        }
+        (GitMode::Push | GitMode::PullRequest, Err(error)) => {
+            Finding::fail("git push", error.to_string(), next_step(&error))
+        }
     });
 }

@@ -1,9 +1,15 @@
 //! Where and how to commit. No secret is a value here: keys and tokens are paths.
 
+mod pull_request;
+
+pub use pull_request::{Provider, PullRequestSettings};
+
 use super::{at_least_one, path_of, positive, text_of};
 use crate::config::{fields::Field, units};
 use std::{path::PathBuf, time::Duration};
 
+const MODES: [(&str, GitMode); 3] =
+    [("push", GitMode::Push), ("pull_request", GitMode::PullRequest), ("off", GitMode::Off)];
 /// More commits than these are never looked at: each of them brings its trees.
 const HISTORY_MAX: u64 = 10_000;
 
@@ -13,6 +19,8 @@ pub enum GitMode {
     /// Straight to the branch, fast-forward only.
     #[default]
     Push,
+    /// Each commit is a pull request, for people to merge or to close.
+    PullRequest,
     /// Clamp only; write nothing.
     Off,
 }
@@ -38,6 +46,8 @@ pub struct GitSettings {
     pub path: String,
     /// Default `push`.
     pub mode: GitMode,
+    /// With mode `pull_request`: how they are made.
+    pub pull_request: Option<PullRequestSettings>,
     /// Default `Coalmine`.
     pub author_name: String,
     /// Default `coalmine@localhost`.
@@ -70,7 +80,7 @@ pub struct GitSettings {
     pub history: u32,
     /// Largest clone, bytes. Default 1 GiB.
     pub clone_max: u64,
-    /// How often the branch is looked at where routes come from it (`source: git`). Default 10 s.
+    /// How often the branch is looked at where routes come from it (`source: git`), and pull requests that wait. Default 10 s.
     pub poll: Duration,
 }
 
@@ -95,10 +105,8 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
     let settings = GitSettings {
         branch: map.or("branch", "main".to_owned(), branch),
         path: map.or("path", "routes.yaml".to_owned(), relative),
-        mode: map
-            .get("mode")
-            .and_then(|field| field.word(&[("push", GitMode::Push), ("off", GitMode::Off)]))
-            .unwrap_or_default(),
+        mode: map.get("mode").and_then(|field| field.word(&MODES)).unwrap_or_default(),
+        pull_request: None,
         author_name: map.or("author_name", "Coalmine".to_owned(), plain),
         author_email: map.or("author_email", "coalmine@localhost".to_owned(), plain),
         ssh_key: path_of(&map, "ssh_key"),
@@ -118,6 +126,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
         poll: map.or("poll", Duration::from_secs(10), positive),
         remote: remote.unwrap_or_default(),
     };
+    let settings = GitSettings { pull_request: pull_request::of(&map, &settings), ..settings };
     map.done();
     Some(settings).filter(|settings| !settings.remote.is_empty())
 }

@@ -12,7 +12,7 @@ pub enum Alert {
     ClampStale,
     /// The file gives weight to what the branch has shown at 0: an old one, or a newer one that nobody has asked about yet.
     DeliveryStale,
-    /// A person made it stable while it was being rejected; they decide.
+    /// A person made it stable while it was being rejected, or refused the rollback; they decide.
     Diverged,
     /// It should get nothing, and nobody could take its traffic.
     NoHeir,

@@ -28,7 +28,7 @@ pub enum Hold {
     ByHand,
     /// The branch has another file than was delivered: decided again once that is here.
     BranchAhead,
-    /// People have taken the raise back from this file: only their own order goes on from here.
+    /// People have taken the raise back from this file, or refused it: only their own order goes on from here.
     TakenBack,
     /// It should be rolled back, and nobody could take its traffic.
     NoHeir,
@@ -65,7 +65,7 @@ impl Hold {
             Self::NoGit => "there is no Git remote to commit to".into(),
             Self::ByHand => "its weight is set by hand".into(),
             Self::BranchAhead => "the branch has another file than was delivered".into(),
-            Self::TakenBack => "people have taken that back on the branch: `promote` does it all the same".into(),
+            Self::TakenBack => "people have taken that back or refused it: `promote` does it all the same".into(),
             Self::NoHeir => "it should be rolled back and nobody could take its traffic".into(),
             Self::EndOfPlan => "the plan has no further step".into(),
         }
@@ -169,7 +169,7 @@ pub(super) fn asked(release: &Release, seen: &Seen<'_>, override_judge: bool) ->
         )
         | None => {}
     }
-    let taken_back = matches!(seen.outcome, Some(Outcome::TakenBack(_)));
+    let taken_back = matches!(seen.outcome, Some(Outcome::TakenBack(_) | Outcome::Refused(_)));
     if release.state.raise().is_some_and(|raise| raise.digest == seen.route.digest && !taken_back) {
         return Err("a raise is on its way already; it counts once it is delivered");
     }
@@ -205,6 +205,9 @@ pub(super) fn ahead(release: &Release, seen: &Seen<'_>) -> String {
         None => "nothing".into(),
     };
     match (&release.state, due(release, seen)) {
+        (State::Advancing(intent, _), _) if matches!(seen.outcome, Some(Outcome::Waiting(_))) => {
+            format!("{} waits for people to merge it; it counts once it is delivered", intent.to.words())
+        }
         (State::Advancing(intent, _), _) => {
             format!("{} is committed next; it counts once it is delivered", intent.to.words())
         }

@@ -105,6 +105,10 @@ pub enum Outcome {
     TakenBack(Box<str>),
     /// After our rollback somebody gave the artefact weight again, as seen at this commit: a newer decision than ours.
     Readmitted(Box<str>),
+    /// People are asked to merge it, there; nothing is wrong.
+    Waiting(Box<str>),
+    /// People were asked there, and have closed that without merging it: their no.
+    Refused(Box<str>),
     /// Not yet; this is in the way.
     Failing(Box<str>),
 }
@@ -120,6 +124,8 @@ impl Outcome {
             Self::NotOurs => "not committed: a person has made it stable",
             Self::TakenBack(_) => "people have taken it back on the branch",
             Self::Readmitted(_) => "let in again by a commit",
+            Self::Waiting(_) => "people are asked to merge it",
+            Self::Refused(_) => "people have refused it",
             Self::Failing(why) => why,
         }
     }

@@ -74,7 +74,7 @@ pub enum News {
     Learned(Box<Intent>),
     /// The branch has shown a rollback.
     OnBranch(RouteName),
-    /// A person made a rejected artefact stable meanwhile.
+    /// A person made a rejected artefact stable meanwhile, or refused its rollback.
     Diverged(RouteName),
     /// A person asked to let an artefact in again, or that came to an end.
     Readmitting(RouteName),
@@ -200,7 +200,7 @@ impl Ledger {
                 news.push(News::Diverged(name.clone()));
             }
             let told = entry.readmit.as_ref().and_then(|intent| world.outcomes.get(&intent.id()));
-            if told.is_some_and(|outcome| !matches!(outcome, Outcome::Failing(_))) {
+            if told.is_some_and(|outcome| !matches!(outcome, Outcome::Failing(_) | Outcome::Waiting(_))) {
                 entry.readmit = None;
                 news.push(News::Readmitting(name.clone()));
             }

@@ -19,8 +19,8 @@ pub struct Entry {
     /// Known only from a file that says so: another replica rejected it, or a person, or our state was lost. Nothing is
     /// committed on the word of a file alone, which may be an old one.
     pub learned: bool,
-    /// A person made it stable while we rejected it. Which of the two holds is theirs to say, by `readmit`; that another
-    /// replica went on from there is no answer.
+    /// A person made it stable while we rejected it, or refused the rollback. Which of the two holds is theirs to say, by
+    /// `readmit`; that another replica went on from there is no answer.
     pub diverged: bool,
     /// A person's order to let it in again, until the branch says so.
     pub readmit: Option<Intent>,
@@ -95,8 +95,13 @@ impl Entry {
                 self.shown = Some(commit.clone());
                 false
             }
-            Some(Outcome::NotOurs) => {
+            Some(Outcome::NotOurs | Outcome::Refused(_)) => {
                 self.diverged = true;
+                false
+            }
+            // They are asked once more.
+            Some(Outcome::Waiting(_)) => {
+                self.diverged = false;
                 false
             }
             Some(

@@ -18,6 +18,20 @@ impl Git {
     /// # Errors
     /// [`GitError::Failed`] if git refuses, or the key cannot sign.
     pub async fn record(&self, tip: &Tip, files: &[NewText<'_>], message: &str) -> Result<String, GitError> {
+        self.record_over(tip, None, files, message).await
+    }
+
+    /// The same, with a second parent: an older head of a branch of ours, so that its push is a fast-forward.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn record_over(
+        &self,
+        tip: &Tip,
+        also: Option<&str>,
+        files: &[NewText<'_>],
+        message: &str,
+    ) -> Result<String, GitError> {
         let mut index = String::new();
         for file in files {
             let mode = self.mode(tip, file.path).await?;
@@ -33,6 +47,9 @@ impl Git {
         // The clone has no blobs but those it was asked for; that the others exist is the remote's word.
         let tree = self.git(&["write-tree", "--missing-ok"], b"").await?;
         let mut arguments = vec!["commit-tree", tree.trim(), "-p", &tip.commit, "-F", "-"];
+        if let Some(also) = also {
+            arguments.extend(["-p", also]);
+        }
         let sign = match &self.remote.signing {
             Some(signing) => Some(signing.argument(&self.dir).await?),
             None => None,

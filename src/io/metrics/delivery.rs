@@ -14,6 +14,10 @@ impl Page {
         for (reason, meter) in KUBE_FAILURES.iter().zip(&meters.refresh_failures) {
             self.count(name, &[("result", reason)], meter.get());
         }
+        for (result, meter) in [("told", &meters.registry_told), ("failed", &meters.registry_failures)] {
+            let name = ("coalmine_registry_total", "Promotions and rollbacks for the model registry.");
+            self.count(name, &[("result", result)], meter.get());
+        }
         for (result, meter) in
             [("sent", &meters.notices_sent), ("failed", &meters.notices_failed), ("dropped", &meters.notices_dropped)]
         {
