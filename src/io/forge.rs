@@ -100,9 +100,8 @@ impl Forge {
     /// [`GitError`]; also if there is an open one already.
     pub async fn open(&self, branch: &str, into: &str, words: Words<'_>) -> Result<PullRequest, GitError> {
         match self.host {
-            Host::GitHub => github::open(self, branch, into, words).await,
+            Host::GitHub | Host::Gitea => github::open(self, branch, into, words).await,
             Host::GitLab => gitlab::open(self, branch, into, words).await,
-            Host::Gitea => gitea::open(self, branch, into, words).await,
         }
     }
 
@@ -112,9 +111,8 @@ impl Forge {
     /// [`GitError`].
     pub async fn reword(&self, number: u64, words: Words<'_>) -> Result<(), GitError> {
         match self.host {
-            Host::GitHub => github::reword(self, number, words).await,
+            Host::GitHub | Host::Gitea => github::reword(self, number, words).await,
             Host::GitLab => gitlab::reword(self, number, words).await,
-            Host::Gitea => gitea::reword(self, number, words).await,
         }
     }
 
@@ -124,9 +122,8 @@ impl Forge {
     /// [`GitError`]; also if its branch is gone.
     pub async fn reopen(&self, number: u64, words: Words<'_>) -> Result<(), GitError> {
         match self.host {
-            Host::GitHub => github::reopen(self, number, words).await,
+            Host::GitHub | Host::Gitea => github::reopen(self, number, words).await,
             Host::GitLab => gitlab::reopen(self, number, words).await,
-            Host::Gitea => gitea::reopen(self, number, words).await,
         }
     }
 
@@ -137,9 +134,8 @@ impl Forge {
     pub async fn close(&self, one: &PullRequest, why: &str) -> Result<(), GitError> {
         let body = format!("{}\n\n{WITHDRAWN}", one.body.trim_end());
         match self.host {
-            Host::GitHub => github::close(self, one.number, why, &body).await,
+            Host::GitHub | Host::Gitea => github::close(self, one.number, why, &body).await,
             Host::GitLab => gitlab::close(self, one.number, why, &body).await,
-            Host::Gitea => gitea::close(self, one.number, why, &body).await,
         }
     }
 

@@ -1,9 +1,9 @@
-//! Pull requests of Gitea and Forgejo (API version 1).
+//! Pull requests of Gitea and Forgejo (API version 1): how they are found. All else is asked as of GitHub, whose form theirs has.
 
-use super::{Forge, Names, PullRequest, State, Words, escaped};
+use super::{Forge, Names, PullRequest, State, escaped};
 use crate::io::git::GitError;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NAMES: Names = Names { number: "number", url: "html_url", body: "body", commits: &["merge_commit_sha"] };
 
@@ -26,29 +26,6 @@ pub(super) async fn find(forge: &Forge, branch: &str, into: &str) -> Result<Opti
     let ours = |one: &&Value| says(one, "/head/label", branch) && says(one, "/base/ref", into);
     let newest = list.as_array().into_iter().flatten().filter(ours).max_by_key(|one| one["number"].as_u64());
     newest.map_or(Ok(Some(found)), |newest| read(newest).map(Some))
-}
-
-pub(super) async fn open(forge: &Forge, branch: &str, into: &str, words: Words<'_>) -> Result<PullRequest, GitError> {
-    let body = json!({ "head": branch, "base": into, "title": words.title, "body": words.body });
-    read(&forge.ask(Method::POST, &base(forge), Some(body)).await?)
-}
-
-pub(super) async fn reword(forge: &Forge, number: u64, words: Words<'_>) -> Result<(), GitError> {
-    change(forge, number, json!({ "title": words.title, "body": words.body })).await
-}
-
-pub(super) async fn reopen(forge: &Forge, number: u64, words: Words<'_>) -> Result<(), GitError> {
-    change(forge, number, json!({ "title": words.title, "body": words.body, "state": "open" })).await
-}
-
-pub(super) async fn close(forge: &Forge, number: u64, why: &str, body: &str) -> Result<(), GitError> {
-    let comment = format!("repos/{}/issues/{number}/comments", forge.project);
-    forge.ask(Method::POST, &comment, Some(json!({ "body": why }))).await?;
-    change(forge, number, json!({ "state": "closed", "body": body })).await
-}
-
-async fn change(forge: &Forge, number: u64, body: Value) -> Result<(), GitError> {
-    forge.ask(Method::PATCH, &format!("{}/{number}", base(forge)), Some(body)).await.map(drop)
 }
 
 fn base(forge: &Forge) -> String {
