@@ -73,9 +73,9 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 simulate: ## the judge in made-up worlds, SIMULATE_TIMES (20) as often as in `make test`, with tables
 	COALMINE_SIMULATE_TIMES=$(SIMULATE_TIMES) $(CARGO) test --locked --test it judged:: -- --nocapture --test-threads=1
 
-mutants: ## mutants of src/core that no test finds out; GROUP and FILE take a part: see tests/real/mutants/run.sh
+mutants: ## mutants of src/core that no test finds out; FILE takes a part, as src/core/stats/rate.rs
 	tests/real/mutants/setup.sh target/real
-	tests/real/mutants/run.sh $(GROUP) $(FILE)
+	tests/real/mutants/run.sh $(FILE)
 
 soak: ## a million requests more leave no memory, series, descriptors or threads behind
 	COALMINE_SOAK=1000000 $(CARGO) test --locked --test it -- raw::memory::many --nocapture

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Mutants of src/core, which depends on nothing else in here: so the core, the config that tests of releases read, and the tests of both
-# become a library of their own (target/mutants/crate), which is built and tested in seconds.
-# What survives: target/mutants/GROUP/mutants.out/missed.txt; why: tests/mutants.md.
-# usage: run.sh [GROUP [FILE]] (statistics, intervals, releases, rest; all of them without. FILE: of src/core, as `src/core/stats/rate.rs`)
+# become a library of their own (target/mutants/crate). cargo-mutants lists the mutants; nearly all of them are woven into one build (woven/),
+# where each costs no more than the tests that come by it; the few that cannot be are built one by one, by cargo-mutants itself.
+# What survives: missed.txt and unseen.txt in target/mutants/woven, missed.txt in target/mutants/alone/mutants.out; why: tests/mutants.md.
+# usage: run.sh [FILE...] (of src/core, as `src/core/stats/rate.rs`; all of it without)
 set -eu
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 crate=$root/target/mutants/crate
@@ -19,6 +20,7 @@ for part in record record.rs; do put "src/control/$part" "$crate/src/control/$pa
 cp tests/real/mutants/store.rs "$crate/src/io/store.rs"
 put tests/vectors "$crate/tests/vectors"
 put config "$crate/config"
+put docs "$crate/docs"
 cp tests/real/mutants/lib.rs "$crate/src/lib.rs"
 # Streams are worlds for other tests; what is shipped of them needs the program.
 sed -i '/^mod shipped;$/d' "$crate/src/streams.rs"
@@ -33,25 +35,34 @@ awk '
 ' Cargo.toml >"$crate/Cargo.toml"
 # Building costs more than the tests of one mutant.
 printf '[profile.dev]\nopt-level = 0\ndebug = false\n[profile.dev.package."*"]\nopt-level = 1\n' >>"$crate/Cargo.toml"
-cd "$crate"
-export CARGO_TARGET_DIR=$root/target/mutants/build
 
-# group NAME "FILES" "SLOW TESTS" "TESTS THAT HAVE NOTHING TO DO WITH THEM": first without the slow ones, then what is left with them.
-group() {
-    name=$1 files= slow= skips=
-    for file in ${only:-$2}; do files="$files --file $file"; done
-    for test in $3; do slow="$slow --skip $test"; done
-    for test in $4; do skips="$skips --skip $test"; done
-    for skip in "$slow $skips" "$skips"; do
-        # 2 and 3: some survived, some took too long.
-        # shellcheck disable=SC2086
-        "$root/target/real/bin/cargo-mutants" mutants --in-place --no-shuffle --iterate --output "$root/target/mutants/$name" \
-            --minimum-test-timeout 60 --build-timeout 300 $files -- --lib -- $skip || [ $? -le 3 ]
-    done
-}
-only=${2-}
-statistics() { group statistics 'src/core/stats.rs src/core/stats/** src/core/judge.rs src/core/judge/** src/core/replay.rs' null:: 'interval:: forecast:: tally:: simulation:: config::'; }
-intervals() { group intervals 'src/core/interval.rs src/core/interval/** src/core/forecast.rs src/core/forecast/**' 'interval:: forecast::' 'simulation:: config:: null::'; }
-releases() { group releases 'src/core/release.rs src/core/release/** src/core/clamp.rs src/core/command.rs src/core/plan.rs src/core/status.rs' simulation:: 'interval:: forecast:: null::'; }
-rest() { group rest "$(ls src/core/*.rs src/core/tally/*.rs src/core/wire/*.rs | grep -Ev '/(stats|judge|replay|interval|forecast|release|clamp|command|plan|status)[.]rs')" simulation:: 'interval:: forecast:: null::'; }
-for name in ${1:-statistics intervals releases rest}; do "$name"; done
+CARGO_TARGET_DIR=$root/target/mutants/tool cargo build --quiet --locked --manifest-path "$root/tests/real/mutants/woven/Cargo.toml"
+mutants=$root/target/real/bin/cargo-mutants
+woven=$root/target/mutants/woven
+[ $# -gt 0 ] || set -- 'src/core/**'
+files=$(printf -- '--file %s ' "$@")
+set -f # `**` is for cargo-mutants
+cd "$crate"
+# shellcheck disable=SC2086
+"$mutants" mutants --list --json $files >"$root/target/mutants/list.json"
+
+rm -rf "$woven/crate"
+mkdir -p "$woven"
+cp -R "$crate" "$woven/crate"
+cp "$root/tests/real/mutants/woven/on.rs" "$woven/crate/src/woven.rs"
+echo 'mod woven;' >>"$woven/crate/src/lib.rs"
+# Here the tests cost more than the one build.
+sed -i 's/^opt-level = 0/opt-level = 1/' "$woven/crate/Cargo.toml"
+CARGO_TARGET_DIR=$root/target/mutants/woven-build "$root/target/mutants/tool/debug/woven" "$crate" "$woven" "$root/target/mutants/list.json"
+
+# What is left out, first without the tests that take long.
+[ -s "$woven/left-out.txt" ] || exit 0
+sed 's/[][\\.*^$()+?{}|]/\\&/g; s/.*/^&$/' "$woven/left-out.txt" >"$woven/left-out.regex"
+set --
+while IFS= read -r name; do set -- "$@" --re "$name"; done <"$woven/left-out.regex"
+for skip in '--skip null:: --skip simulation:: --skip interval:: --skip forecast::' ''; do
+    # 2 and 3: some survived, some took too long.
+    # shellcheck disable=SC2086
+    CARGO_TARGET_DIR=$root/target/mutants/build "$mutants" mutants --in-place --no-shuffle --iterate --output "$root/target/mutants/alone" \
+        --minimum-test-timeout 60 --build-timeout 300 "$@" -- --lib -- $skip || [ $? -le 3 ]
+done
