@@ -9,7 +9,7 @@ use super::{
     unjudged,
 };
 use crate::support::{Caller, model, routes, wait};
-use std::{fs, io::Write as _, thread, time::Duration};
+use std::{fs, io::Write as _, net::TcpStream, thread, time::Duration};
 
 /// Slow answers, streams, and an echo of uploads, all over in about a second.
 fn slow() -> Recorder {
@@ -67,7 +67,7 @@ fn none_of_thirteen_requests_in_flight_is_lost_on_a_plain_sigterm() {
         Ok(answer) if answer.status == 200 && answer.text() == body => {}
         other => lost.push(format!("{what}: {other:?}")),
     };
-    thread::sleep(Duration::from_millis(300));
+    wait("its lame-duck time to be over", || TcpStream::connect(process.data).is_err().then_some(()));
     for (number, raw) in uploads.iter_mut().enumerate() {
         let rest = if number < 2 { "x".repeat(90) } else { format!("5a\r\n{}\r\n0\r\n\r\n", "x".repeat(90)) };
         raw.send(rest);
