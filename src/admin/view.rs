@@ -4,8 +4,8 @@ use crate::core::{
     account::{self, Difference},
     forecast::running::{Forecast, Needs, Span, forecast},
     judge::{
-        Evidence, GuardEvidence, GuardrailEvidence, GuardrailState, Judgement, Mode, PartEvidence, SignalEvidence,
-        Verdict,
+        EndpointEvidence, Evidence, GuardEvidence, GuardrailEvidence, GuardrailState, Judgement, Mode, PartEvidence,
+        SignalEvidence, Verdict,
     },
     route::Route,
     snapshot::Live,
@@ -115,7 +115,8 @@ pub fn evidence(evidence: &Evidence) -> Map<String, Value> {
     let signals: Vec<Value> = evidence.signals.iter().map(|of| signal(of, evidence.mode)).collect();
     let guards: Vec<Value> = evidence.guards.iter().map(guard).collect();
     let guardrails: Vec<Value> = evidence.guardrails.iter().map(guardrail).collect();
-    let numbers: [(&str, Value); 14] = [
+    let endpoints: Vec<Value> = evidence.endpoints.iter().map(endpoint).collect();
+    let numbers: [(&str, Value); 15] = [
         ("canary_requests", evidence.canary_requests.into()),
         ("stable_requests", evidence.stable_requests.into()),
         ("canary_labels", evidence.canary_labels.into()),
@@ -130,6 +131,7 @@ pub fn evidence(evidence: &Evidence) -> Map<String, Value> {
         ("signals", signals.into()),
         ("guards", guards.into()),
         ("guardrails", guardrails.into()),
+        ("endpoints", endpoints.into()),
     ];
     numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
@@ -163,6 +165,14 @@ fn part(of: &PartEvidence, mode: Mode) -> Value {
 
 fn guard(of: &GuardEvidence) -> Value {
     json!({ "guard": of.guard.as_str(), "state": of.state.as_str(), "value": of.value, "limit": of.limit })
+}
+
+/// One of the canary's that is not like its others.
+fn endpoint(of: &EndpointEvidence) -> Value {
+    json!({
+        "endpoint": of.name(), "signal": of.signal.as_str(), "part": of.part.as_str(), "value": of.value,
+        "others": of.others, "log_e": of.log_e, "log_e_at": of.log_e_at, "text": of.line(),
+    })
 }
 
 /// `unknown` says why there is no value, in words.

@@ -85,6 +85,11 @@ fn account(answer: &Value, paint: Paint) -> String {
         );
         lines.extend(guardrails.into_iter().map(|of| format!("  {}", text(of, "text"))));
     }
+    let endpoints: Vec<&Value> = list(&answer["endpoints"]).collect();
+    if !endpoints.is_empty() {
+        lines.push("\nendpoints of the canary that are not like its others".to_owned());
+        lines.extend(endpoints.into_iter().map(|of| format!("  {}", text(of, "text"))));
+    }
     if let Some(pass) = forecast::pass(&answer["forecast"]) {
         lines.push(format!("\nforecast, at the pace so far\n  {pass}"));
         lines.extend(forecast::signals(&answer["forecast"]).into_iter().map(|line| format!("  {line}")));

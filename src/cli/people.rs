@@ -238,7 +238,8 @@ fn table(route: &Value) -> String {
             ));
         }
         let guardrails = judgement["guardrails"].as_array().into_iter().flatten();
-        lines.extend(guardrails.map(|of| format!("    {}", text(&of["text"]))));
+        let endpoints = judgement["endpoints"].as_array().into_iter().flatten();
+        lines.extend(guardrails.chain(endpoints).map(|of| format!("    {}", text(&of["text"]))));
     }
     lines.join("\n") + "\n"
 }

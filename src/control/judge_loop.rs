@@ -6,7 +6,7 @@ use self::saved::Saved;
 use super::release_loop::Attempts;
 use crate::{
     core::{
-        judge::{Block, Chosen, Guardrails, Judgement, Mode, Policy, Readings, trial::Trial},
+        judge::{Block, Chosen, Evidence, Guardrails, Judgement, Mode, Policy, Readings, trial::Trial},
         name::{ReleaseKey, RouteName},
         now::Now,
         route::{ReleaseView, Route},
@@ -138,12 +138,14 @@ impl JudgeLoop {
             self.parts.meters.judged(held);
             attempt.guard(route, &self.parts.readings.borrow(), now);
             let verdict = attempt.trial.observe(&block);
+            let mut evidence = attempt.trial.evidence();
+            self.parts.name_endpoints(&mut evidence, route, view);
             let judgement = Judgement {
                 route: route.name.clone(),
                 release: view.key,
                 attempt: attempt.number,
                 verdict,
-                evidence: attempt.trial.evidence(),
+                evidence,
                 since: attempt.since,
                 at: now,
             };
@@ -172,6 +174,16 @@ impl Parts {
     /// How many addresses canary and stable have, as far as that is known.
     fn addresses(&self, route: &Route, view: &ReleaseView) -> [Option<usize>; 2] {
         [view.candidate, view.reference].map(|at| self.directory.addresses(&route.variant(at)?.backend))
+    }
+
+    /// Fills in where the canary's endpoints are.
+    fn name_endpoints(&self, evidence: &mut Evidence, route: &Route, view: &ReleaseView) {
+        let Some(candidate) = route.variant(view.candidate) else { return };
+        for of in &mut evidence.endpoints {
+            if let Some(address) = self.directory.address_at(&candidate.backend, of.endpoint) {
+                of.address = address.to_string().into();
+            }
+        }
     }
 
     /// What the route says, for one replica of several.

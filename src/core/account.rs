@@ -155,6 +155,13 @@ pub fn would_change(verdict: Verdict, evidence: &Evidence) -> Vec<String> {
 
 fn undecided(reason: Reason, evidence: &Evidence) -> Vec<String> {
     let mut said: Vec<String> = evidence.guards.iter().filter_map(held).collect();
+    let differ = evidence.endpoints.iter().filter(|_| reason == Reason::Endpoint);
+    said.extend(differ.map(|of| {
+        format!(
+            "{}: mend or replace it, or say `mode: requests` if it is what the canary is to be judged by",
+            of.line()
+        )
+    }));
     let open = evidence.guardrails.iter().filter(|of| of.state != GuardrailState::Within);
     said.extend(open.map(|of| format!("{}; no pass while it is so", of.line())));
     if said.is_empty() && matches!(reason, Reason::NoData | Reason::LowSamples) {
@@ -197,6 +204,8 @@ fn held(guard: &GuardEvidence) -> Option<String> {
             format!("stable failing less: {value:.3} of its requests, {limit:.3} is too many to compare with")
         }
         Guard::LabelsMissing => "labels: none has come for the canary".to_owned(),
+        // Each of them is told by name.
+        Guard::Endpoints => return None,
         Guard::LabelDelay => format!("labels of requests that are {:.0} s old", limit / 1000.0),
     };
     (state == GuardState::Holds).then_some(what)

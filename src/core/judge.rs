@@ -4,6 +4,7 @@
 //! may be looked at every second, counts of several replicas may be added before they are judged, and nothing depends on a clock.
 
 mod block;
+mod endpoint;
 mod evidence;
 mod guardrail;
 mod mode;
@@ -11,6 +12,7 @@ mod policy;
 pub mod trial;
 
 pub use block::{Arm, Block, EndpointBlock, LabelBlock, PairBlock, Pairs, RequestBlock, Streams, Unit, UserBlock};
+pub use endpoint::EndpointEvidence;
 pub use evidence::{
     Evidence, Guard, GuardEvidence, GuardState, Part, PartEvidence, Quantile, SignalEvidence, Test, Took,
 };
@@ -93,6 +95,8 @@ pub enum Reason {
     Skewed,
     /// A guardrail is broken, and not for long enough, or cannot be told.
     Guardrail,
+    /// What is missing for a pass is missing where one of the canary's endpoints is not like its others.
+    Endpoint,
 }
 
 impl Reason {
@@ -108,6 +112,7 @@ impl Reason {
             Self::LabelStarved => "label_starved",
             Self::Skewed => "skewed",
             Self::Guardrail => "guardrail",
+            Self::Endpoint => "endpoint_differs",
         }
     }
 }

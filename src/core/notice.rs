@@ -4,7 +4,7 @@
 //! after a restart, or by another replica, is known for the same.
 
 use super::{
-    judge::{Judgement, Verdict},
+    judge::{EndpointEvidence, Judgement, Reason, Verdict},
     name::{ReleaseKey, RouteName},
     now::Now,
     release::intent::{self, Intent, Move, Outcome, Wanted},
@@ -31,11 +31,13 @@ pub enum Kind {
     Waiting,
     /// People have refused a rollback; what it was to reject is held at 0 until they decide.
     Refused,
+    /// Nothing can be said of a canary because one of its endpoints is not like the others.
+    Endpoint,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Verdict,
         Self::Step,
         Self::Promotion,
@@ -44,6 +46,7 @@ impl Kind {
         Self::WriteBlocked,
         Self::Waiting,
         Self::Refused,
+        Self::Endpoint,
     ];
 
     /// The word in settings and messages.
@@ -58,6 +61,7 @@ impl Kind {
             Self::WriteBlocked => "write_blocked",
             Self::Waiting => "waiting",
             Self::Refused => "refused",
+            Self::Endpoint => "endpoint",
         }
     }
 }
@@ -108,6 +112,10 @@ impl Notice {
                 let trouble = self.trouble.as_deref().unwrap_or("");
                 format!("{route}: {what} does not reach the branch: {trouble}")
             }
+            Kind::Endpoint => {
+                let which = self.trouble.as_deref().unwrap_or("");
+                format!("{route}: {which}; until it is mended or replaced the canary can be neither passed nor blamed")
+            }
             Kind::Waiting => {
                 let place = self.place.as_deref().unwrap_or("");
                 format!("{route}: {what} waits for people to merge {place}: {by}")
@@ -140,6 +148,8 @@ pub struct Sight<'a> {
 pub struct Told {
     verdicts: BTreeMap<RouteName, (ReleaseKey, u32, Verdict)>,
     intents: BTreeSet<(String, Kind)>,
+    /// By the notice's id.
+    endpoints: BTreeSet<String>,
 }
 
 impl Told {
@@ -157,6 +167,11 @@ impl Told {
                 notices.push(verdict(judgement));
             }
         }
+        let differ: BTreeMap<String, Notice> =
+            sight.judgements.values().flat_map(endpoints).map(|notice| (notice.id.clone(), notice)).collect();
+        // The next time is news again.
+        self.endpoints.retain(|id| differ.contains_key(id));
+        notices.extend(differ.into_values().filter(|notice| self.endpoints.insert(notice.id.clone())));
         let asked = |wanted: &&Wanted| wanted.shown.is_none();
         let of_branch = sight.wanted.iter().filter(asked).map(|wanted| &wanted.intent);
         let of_releases = sight.releases.values().filter_map(|status| status.intent.as_deref());
@@ -227,6 +242,20 @@ fn verdict(judgement: &Judgement) -> Notice {
         trouble: None,
         place: None,
     }
+}
+
+/// What holds a release for one of its endpoints.
+fn endpoints(judgement: &Judgement) -> Vec<Notice> {
+    if judgement.verdict != Verdict::Undecided(Reason::Endpoint) {
+        return Vec::new();
+    }
+    let notice = |of: &EndpointEvidence| Notice {
+        kind: Kind::Endpoint,
+        id: format!("{}-{}-endpoint-{}", judgement.release, judgement.attempt, of.name()),
+        trouble: Some(of.line().into()),
+        ..verdict(judgement)
+    };
+    judgement.evidence.endpoints.iter().map(notice).collect()
 }
 
 fn decided(intent: &Intent, id: &str, kind: Kind, outcome: Option<&Outcome>, now: Now) -> Notice {

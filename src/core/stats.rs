@@ -16,6 +16,7 @@ pub mod paired;
 pub mod rate;
 pub mod reference;
 pub mod sample_ratio;
+pub mod siblings;
 pub mod window;
 
 /// Shows every number of a test's state to a visitor, in a fixed order: how evidence is saved and brought back, bit for bit.

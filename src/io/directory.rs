@@ -102,6 +102,14 @@ impl Directory {
         known.then(|| entry.endpoints().list.len())
     }
 
+    /// The address that has this place in a backend's tallies, if somebody uses the backend.
+    #[must_use]
+    pub fn address_at(&self, backend: &Backend, slot: u16) -> Option<EndpointAddress> {
+        let entry = lock(&self.entries).get(backend).and_then(Weak::upgrade)?;
+        let endpoints = entry.endpoints();
+        endpoints.list.iter().find(|one| u16::from(one.slot) == slot).map(|one| one.address.clone())
+    }
+
     /// Forgets entries that nobody holds.
     pub fn sweep(&self) {
         lock(&self.entries).retain(|_, entry| entry.strong_count() > 0);

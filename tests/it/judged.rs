@@ -10,6 +10,7 @@ use coalmine::core::{
 };
 use std::{env, thread};
 
+mod endpoints;
 mod harm;
 mod limits;
 mod margin;

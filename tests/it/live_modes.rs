@@ -4,7 +4,7 @@ use super::{
     backend::{Backend, write},
     repo::Repo,
     stage::metric,
-    support::{Caller, settings, start_named, start_with, stop},
+    support::{Caller, settings, start_named, start_with, stop, wait},
 };
 use coalmine::app::App;
 use std::{
@@ -188,6 +188,32 @@ fn one_noisy_endpoint_fails_the_canary(mode_said: &str) -> (bool, String) {
 fn one_noisy_endpoint_of_many_is_no_bad_version_by_windows_and_is_one_by_requests() {
     assert_eq!(one_noisy_endpoint_fails_the_canary(""), (false, "endpoints".into()));
     assert_eq!(one_noisy_endpoint_fails_the_canary(", mode: requests"), (true, "requests".into()));
+}
+
+#[test]
+fn an_endpoint_that_always_fails_holds_the_canary_and_is_told_by_its_address() {
+    let pods = Pods::new(5);
+    let repo = Repo::new(&routes(STABLE, CANARY, 50, "latency: off, window: 2s, errors: { may_rise: 0.02 }", ""));
+    let chat = Backend::always(200, "ok");
+    let hooks =
+        format!("notify:\n  hooks:\n    - {{ url: 'http://{}/', format: slack, events: [endpoint] }}\n", chat.address);
+    let app = start_named(repo.settings("", &hooks), pods.names());
+    let ill = &pods.canary[2];
+    ill.fails_every.store(1, Relaxed);
+    let told = asked_until(&app, anybody, "its name", || {
+        assert!(!failed(&app), "{}", explain(&app));
+        Some(explain(&app)).filter(|told| told.contains("undecided (endpoint_differs)"))
+    });
+    let line = format!("endpoint {} fails 100.0 % of its requests, the canary's others 0.0 %", ill.address);
+    assert!(told.contains("endpoints of the canary that are not like its others") && told.contains(&line), "{told}");
+    assert!(told.contains("mend or replace it, or say `mode: requests`"), "{told}");
+    let differs = ["coalmine_judge_endpoint_differs{", &format!("\"{}\"", ill.address), "\"errors\""];
+    assert!(metric(app.admin, &differs) > 0.5);
+    assert!(metric(app.admin, &["coalmine_judge_guard{", "\"endpoints_alike\""]) > 1.5, "it holds");
+    wait("the notice", || (!chat.seen().is_empty()).then_some(()));
+    let notices: Vec<String> = chat.seen().into_iter().map(|received| received.body).collect();
+    assert!(notices.len() == 1 && notices[0].contains(&format!("digits: {line}; until it is mended")), "{notices:?}");
+    stop(app);
 }
 
 #[test]

@@ -111,6 +111,8 @@ pub struct EndpointBlock {
 /// One endpoint during one window.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Unit {
+    /// Which of its variant's endpoints: the same number in each window.
+    pub endpoint: u16,
     /// Requests whose outcome is the endpoint's own doing.
     pub completed: u64,
     /// Failures among them.

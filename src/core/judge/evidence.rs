@@ -1,6 +1,6 @@
 //! The numbers behind a verdict, as plain data: what `explain`, the forecast, the commit and the metrics are made from.
 
-use super::{GuardrailEvidence, Mode, Signal};
+use super::{EndpointEvidence, GuardrailEvidence, Mode, Signal};
 use crate::core::stats::histogram::Histogram;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub struct Evidence {
     pub guards: Vec<GuardEvidence>,
     /// Every guardrail of the route, in the order of the file.
     pub guardrails: Vec<GuardrailEvidence>,
+    /// Endpoints of the canary that are not like its others, in endpoint mode.
+    pub endpoints: Vec<EndpointEvidence>,
     /// Whether the routes file says another policy by now. A trial keeps to the one it began with: a chance of error holds
     /// for weights and margins that were fixed before the first number was seen.
     pub policy_changed: bool,
@@ -258,6 +260,8 @@ pub enum Guard {
     LabelsMissing,
     /// Labels wait until their request is so old: milliseconds.
     LabelDelay,
+    /// The canary's endpoints should be alike, in endpoint mode: most log e-value against that, and where it names one.
+    Endpoints,
 }
 
 impl Guard {
@@ -272,6 +276,7 @@ impl Guard {
             Self::StableHealth => "stable_health",
             Self::LabelsMissing => "labels_missing",
             Self::LabelDelay => "label_delay",
+            Self::Endpoints => "endpoints_alike",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! which it is said. Source: judge.md section 5.5.
 
 mod accuracy;
+mod alike;
 mod channel;
 mod copies;
 mod disagreement;
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::core::stats::{Counts, logs::log_mix};
 use accuracy::Accuracy;
+use alike::Alike;
 use disagreement::Disagreement;
 use errors::Errors;
 use guards::Guards;
@@ -39,6 +41,7 @@ pub struct Trial {
     accuracy: Accuracy,
     disagreement: Disagreement,
     guards: Guards,
+    alike: Alike,
     /// What was seen last; none is saved.
     guardrails: Vec<GuardrailEvidence>,
     /// Finished requests of both variants.
@@ -66,6 +69,7 @@ impl Trial {
             accuracy: Accuracy::new(policy.accuracy.unwrap_or_default()),
             disagreement: Disagreement::new(policy.disagreement.unwrap_or(DisagreementPolicy { max: 0.05 })),
             guards: Guards::default(),
+            alike: Alike::default(),
             guardrails: Vec::new(),
             requests: Counts::default(),
             failed: 0.0,
@@ -128,15 +132,18 @@ impl Trial {
             self.accuracy.take_pairs(&pairs.labels);
             self.disagreement.take(pairs.compared, pairs.disagreed);
         }
-        if let (Mode::Endpoints, Some(endpoints)) = (self.chosen.mode, &block.endpoints) {
-            self.errors.take_window(endpoints);
-            self.latency.take_window(endpoints, self.guards.is_warm());
-        }
+        let was_warm = self.guards.is_warm();
         if let Some(requests) = &block.requests {
             let warm = self.guards.take_requests(requests, block.at_ms, &self.policy, self.requests.canary);
             self.errors.take_requests(requests, block.users.as_ref());
             self.latency.take_requests(requests, warm);
             self.requests.add(&errors::counts(requests));
+        }
+        // After the last requests in it, so that they are held against what was known before the window.
+        if let (Mode::Endpoints, Some(endpoints)) = (self.chosen.mode, &block.endpoints) {
+            self.alike.take(&endpoints.canary, &self.policy);
+            self.errors.take_window(endpoints);
+            self.latency.take_window(endpoints, was_warm);
         }
         if let Some(labels) = &block.labels {
             self.guards.ripen(block.at_ms);
@@ -254,6 +261,9 @@ impl Trial {
             [] | [Signal::Accuracy] if skewed => Verdict::Undecided(Reason::Skewed),
             [] if log_e < (NO_SMOKE / self.policy.alpha).ln() && !weights.is_empty() => Verdict::Pass,
             [Signal::Accuracy] => Verdict::Undecided(Reason::LabelStarved),
+            _ if self.alike.told().iter().any(|of| lacking.contains(&of.signal)) => {
+                Verdict::Undecided(Reason::Endpoint)
+            }
             _ => Verdict::Undecided(Reason::Overlap),
         }
     }

@@ -108,9 +108,11 @@ pub(super) fn due(release: &Release, seen: &Seen<'_>) -> Due {
     let over = |deadline: Duration| u128::from(release.age.elapsed_ms(seen.now)) >= deadline.as_millis();
     let stalled = plan.deadline.is_some_and(over);
     match (undecided(release, seen, &plan), seen.route.policy.on_inconclusive, brake(release, seen)) {
-        (Some(Reason::Overlap | Reason::LowSamples | Reason::LabelStarved), OnInconclusive::Rollback, _) => {
-            Due::RollBack
-        }
+        (
+            Some(Reason::Overlap | Reason::LowSamples | Reason::LabelStarved | Reason::Endpoint),
+            OnInconclusive::Rollback,
+            _,
+        ) => Due::RollBack,
         // Nor does a monitoring system that is away kill a canary.
         (Some(reason), OnInconclusive::RollbackOnStall, _) if stalled && reason != Reason::Guardrail => Due::RollBack,
         (Some(reason), ..) if stalled => Due::Held(Hold::Deadline(reason)),

@@ -3,7 +3,7 @@
 use super::{Release, Seen};
 use crate::core::{
     account,
-    judge::{Evidence, GuardrailEvidence, Judgement, Verdict},
+    judge::{EndpointEvidence, Evidence, GuardrailEvidence, Judgement, Verdict},
     name::{Artefact, Generation, ReleaseKey, RouteName, VariantName},
     plan::{FileEdit, RollbackKind},
     route::Route,
@@ -344,10 +344,11 @@ pub(in crate::core) fn said(verdict: Verdict) -> Box<str> {
 }
 
 pub(in crate::core) fn numbers(judgement: &Judgement) -> Box<str> {
-    let Evidence { signals, mode, guardrails, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
+    let Evidence { signals, mode, guardrails, endpoints, log_e_rollback, log_e_rollback_at, .. } = &judgement.evidence;
     let told = signals.iter().filter(|signal| signal.canary_n > 0 && signal.stable_n > 0);
     let mut lines: Vec<String> = told.map(|signal| account::line(signal, *mode)).collect();
     lines.extend(guardrails.iter().map(GuardrailEvidence::line));
+    lines.extend(endpoints.iter().map(EndpointEvidence::line));
     lines.push(format!("together: log e against {log_e_rollback:.2}, rolled back at {log_e_rollback_at:.2}"));
     lines.join("\n").into()
 }

@@ -44,7 +44,8 @@ impl Windows {
 
     pub(super) fn take(&mut self, event: &Event) {
         let Some(endpoint) = event.endpoint else { return };
-        let unit = if event.canary { &mut self.canary } else { &mut self.stable }.entry(endpoint).or_default();
+        let units = if event.canary { &mut self.canary } else { &mut self.stable };
+        let unit = units.entry(endpoint).or_insert_with(|| Unit { endpoint, ..Unit::default() });
         unit.completed += 1;
         match (event.ok, event.first_token) {
             (false, _) => unit.errors += 1,

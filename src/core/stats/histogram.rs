@@ -48,7 +48,13 @@ pub fn bucket_of_ms(ms: f64) -> i32 {
 /// Upper bound of a bucket in milliseconds.
 #[must_use]
 pub fn bucket_bound_ms(bucket: i32) -> f64 {
-    (f64::from(bucket) / f64::from(BUCKETS_PER_OCTAVE)).exp2()
+    ms_at(f64::from(bucket))
+}
+
+/// The same between two buckets, for means of them.
+#[must_use]
+pub fn ms_at(bucket: f64) -> f64 {
+    (bucket / f64::from(BUCKETS_PER_OCTAVE)).exp2()
 }
 
 pub(in crate::core) fn slot(bucket: i32) -> usize {

@@ -210,6 +210,7 @@ fn units(now: &[(u8, EndpointReading)], then: &[(u8, EndpointReading)]) -> Vec<U
     let unit = |(slot, now): &(u8, EndpointReading)| {
         let before = then.iter().find(|(known, _)| known == slot).map(|(_, then)| then.clone()).unwrap_or_default();
         let unit = Unit {
+            endpoint: u16::from(*slot),
             completed: now.completed - before.completed,
             errors: now.errors - before.errors,
             latency: now.latency.counts.minus(&before.latency.counts),

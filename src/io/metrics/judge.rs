@@ -60,6 +60,10 @@ impl Page {
             self.gauge(name, &[("route", route), ("guard", guard.guard.as_str())], is);
         }
         self.guardrails(route, evidence);
+        for of in &evidence.endpoints {
+            let name = ("coalmine_judge_endpoint_differs", "1: this endpoint of the canary is not like its others.");
+            self.gauge(name, &[("route", route), ("endpoint", &of.name()), ("signal", of.signal.as_str())], 1.0);
+        }
         for (what, n) in [
             ("canary_requests", evidence.canary_requests),
             ("stable_requests", evidence.stable_requests),

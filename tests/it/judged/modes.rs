@@ -8,30 +8,26 @@
 use super::{Run, Signal, World, count, follow, limits, many, only, policy, quantile, runs};
 use crate::streams::Dice;
 use coalmine::core::{
-    judge::{
-        Arm, Block, Chosen, EndpointBlock, Mode, PairBlock, Pairs, Policy, RequestBlock, Unit, UserBlock, trial::Trial,
-    },
+    judge::{Arm, Block, Chosen, Mode, PairBlock, Pairs, Policy, RequestBlock, UserBlock, trial::Trial},
     stats::histogram::{Histogram, bucket_of_ms},
 };
 
 /// Runs of each world in `make test`.
 const SAFE_RUNS: u64 = 100;
-/// ... and of those whose every latency is drawn.
-const POD_RUNS: u64 = 40;
-const HARM_RUNS: u64 = 24;
+pub(super) const HARM_RUNS: u64 = 24;
 const MILLION: u64 = 1_000_000;
 
-fn sure(mode: Mode) -> Chosen {
+pub(super) fn sure(mode: Mode) -> Chosen {
     Chosen { mode, said: true }
 }
 
 /// Runs of one world, judged by the mode it is about and, for what that is worth, by requests.
-struct Seen {
-    by_mode: Vec<Run>,
-    by_requests: Vec<Run>,
+pub(super) struct Seen {
+    pub(super) by_mode: Vec<Run>,
+    pub(super) by_requests: Vec<Run>,
 }
 
-fn seen<W: Copy + Sync, B: Iterator<Item = Block>>(
+pub(super) fn seen<W: Copy + Sync, B: Iterator<Item = Block>>(
     (n, number): (u64, u64),
     (mode, policy): (Mode, &Policy),
     world: W,
@@ -48,7 +44,7 @@ fn seen<W: Copy + Sync, B: Iterator<Item = Block>>(
 }
 
 /// Of runs with a canary as good as stable: no more may be taken back than is said; all of them go into `all`.
-fn safe(name: &str, seen: Seen, all: &mut Vec<Run>) {
+pub(super) fn safe(name: &str, seen: Seen, all: &mut Vec<Run>) {
     let n = seen.by_mode.len() as u64;
     let fails = |runs: &[Run], alpha: f64| count(runs, |run| run.fails_at(alpha));
     let [one, five, twenty] = [0.01, 0.05, 0.2].map(|alpha| fails(&seen.by_mode, alpha));
@@ -60,12 +56,12 @@ fn safe(name: &str, seen: Seen, all: &mut Vec<Run>) {
     all.extend(seen.by_mode);
 }
 
-fn heading(n: u64) {
+pub(super) fn heading(n: u64) {
     println!("taken back though as good as stable, of {n} streams each; and by requests one by one");
     println!("{:44} {:>6} {:>6} {:>6} {:>12}", "world", "at 1 %", "at 5 %", "20 %", "1 %, requests");
 }
 
-fn together(all: &[Run]) {
+pub(super) fn together(all: &[Run]) {
     let total = all.len() as u64;
     for alpha in [0.01, 0.05, 0.2] {
         let failed = count(all, |run| run.fails_at(alpha));
@@ -75,114 +71,8 @@ fn together(all: &[Run]) {
     }
 }
 
-/// Endpoints of both variants, 100 requests a second over all, each endpoint about as many.
-#[derive(Clone, Copy)]
-struct Pods {
-    canary: u64,
-    stable: u64,
-    windows: u64,
-    errors: (f64, f64),
-    /// The canary's latency over stable's.
-    slower: f64,
-    /// Chance that an endpoint pauses in a window, alone: then it is slow, and part of its requests fail.
-    pauses: f64,
-    /// Errors of both swing by this share, once over the run.
-    drift: f64,
-}
-
-impl Default for Pods {
-    fn default() -> Self {
-        Self { canary: 4, stable: 16, windows: 120, errors: (0.002, 0.002), slower: 1.0, pauses: 0.0, drift: 0.0 }
-    }
-}
-
-fn unit(dice: &mut Dice, pods: &Pods, errors: f64, slower: f64) -> Unit {
-    let world = World { slower: (slower, 1.0), ..World::default() };
-    let paused = dice.chance(pods.pauses);
-    let n = 1_000.0 / (pods.canary + pods.stable) as f64 * (0.8 + 0.4 * dice.draw());
-    let mut unit = Unit { completed: n as u64, ..Unit::default() };
-    for _ in 0..unit.completed {
-        let hit = paused && dice.chance(0.3);
-        if dice.chance(if hit { 0.4 } else { errors }) {
-            unit.errors += 1;
-        } else {
-            let ms = world.latency(dice, true) + if hit { 2_000.0 * dice.draw() } else { 0.0 };
-            unit.latency.add(bucket_of_ms(ms), 1);
-        }
-    }
-    unit
-}
-
-fn arm(units: &[Unit]) -> Arm {
-    let mut arm = Arm::default();
-    for unit in units {
-        arm.completed += unit.completed;
-        arm.errors += unit.errors;
-        arm.latency.merge(&unit.latency);
-    }
-    arm.assigned = arm.completed;
-    arm
-}
-
-/// A block a window.
-fn windows(pods: Pods, mut dice: Dice) -> impl Iterator<Item = Block> {
-    (0..pods.windows).map(move |window| {
-        let swing = 1.0 + pods.drift * (std::f64::consts::TAU * window as f64 / pods.windows as f64).sin();
-        let (stable, canary) = pods.errors;
-        let canary: Vec<_> = (0..pods.canary).map(|_| unit(&mut dice, &pods, canary * swing, pods.slower)).collect();
-        let stable: Vec<_> = (0..pods.stable).map(|_| unit(&mut dice, &pods, stable * swing, 1.0)).collect();
-        let requests = RequestBlock { canary: arm(&canary), stable: arm(&stable), share: None, warming_up: false };
-        let endpoints = Some(EndpointBlock { canary, stable });
-        Block { requests: Some(requests), endpoints, ..Block::default() }
-    })
-}
-
-#[test]
-fn endpoints_with_moods_take_no_canary_back_and_endpoints_that_are_all_worse_do() {
-    let policy = Policy { accuracy: None, ..policy() };
-    let n = runs(POD_RUNS);
-    heading(n);
-    let base = Pods::default;
-    let worlds = [
-        ("endpoints: nothing happens", base()),
-        ("endpoints pause alone", Pods { pauses: 0.05, ..base() }),
-        ("endpoints pause alone, two of the canary's", Pods { pauses: 0.05, canary: 2, stable: 6, ..base() }),
-        ("endpoints pause alone, both drift", Pods { pauses: 0.05, drift: 0.8, errors: (0.02, 0.02), ..base() }),
-    ];
-    let (mut all, mut fooled) = (Vec::new(), 0);
-    for (number, (name, world)) in (110..).zip(worlds) {
-        let seen = seen((n, number), (Mode::Endpoints, &policy), world, windows);
-        fooled += count(&seen.by_requests, |run| run.fails_at(0.01));
-        safe(name, seen, &mut all);
-    }
-    together(&all);
-    assert!(fooled > n, "moods fooled requests in {fooled} streams only: too mild to show anything");
-
-    let n = runs(HARM_RUNS);
-    println!("found by windows of endpoints, of {n} streams each, and windows until then");
-    println!("{:44} {:>7} {:>8} {:>8} {:>8}", "harm", "found", "median", "9 of 10", "goal");
-    let harms = [
-        ("errors 0.2 % -> 5 %", Signal::Errors, 4, Pods { errors: (0.002, 0.05), ..base() }),
-        (
-            "errors 0.2 % -> 5 %, endpoints pause",
-            Signal::Errors,
-            6,
-            Pods { errors: (0.002, 0.05), pauses: 0.02, ..base() },
-        ),
-        ("errors 0.2 % -> 2 %", Signal::Errors, 12, Pods { errors: (0.002, 0.02), ..base() }),
-        ("all 1.5 times as slow", Signal::Latency, 9, Pods { slower: 1.5, ..base() }),
-        ("all 1.2 times as slow", Signal::Latency, 20, Pods { slower: 1.2, ..base() }),
-    ];
-    for (number, (name, signal, goal, world)) in (120..).zip(harms) {
-        let seen = seen((n, number), (Mode::Endpoints, &policy), world, windows).by_mode;
-        // A fifth of a thousand requests a window is the canary's.
-        let took = |run: &Run| run.at_canary.div_ceil(200);
-        found(name, &seen, signal, goal, took);
-    }
-}
-
 /// All of the runs must have found it, half of them in time.
-fn found(name: &str, seen: &[Run], signal: Signal, goal: u64, took: impl Fn(&Run) -> u64) {
+pub(super) fn found(name: &str, seen: &[Run], signal: Signal, goal: u64, took: impl Fn(&Run) -> u64) {
     let n = seen.len() as u64;
     let found = count(seen, |run| run.failed == Some(signal) && !run.passed);
     let at = |q| quantile(seen.iter().map(&took), q);

@@ -21,7 +21,7 @@ fn new(mode: Mode) -> Trial {
 }
 
 fn unit(completed: u64, errors: u64, latency: Histogram) -> Unit {
-    Unit { completed, errors, latency, streams: None }
+    Unit { completed, errors, latency, ..Unit::default() }
 }
 
 /// One block: what each variant did, and its labels. In a window every request of it is an endpoint of its own.

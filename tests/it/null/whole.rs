@@ -14,6 +14,7 @@ use coalmine::core::stats::{
     rate::{ERRORS_GRID, Edge, RatePromote, RateRollback},
     reference::Reference,
     sample_ratio::SampleRatio,
+    window::Window,
 };
 
 /// Blocks over which starts are spread: so few that pasts go beyond.
@@ -251,4 +252,56 @@ fn latency() {
         reference.learn(&stable);
     }
     assert!(against.log_e() > 1.0 && pro[0].0.log_e() < -1.0, "the past moved them");
+}
+
+/// Promotion by windows, whatever stable's latency was until now: one endpoint of the canary and two of stable's, each with two
+/// requests, the canary's slower by what may be or by more.
+#[test]
+fn windows_of_latency() {
+    let mut tests = [(0.5, 4), (0.9, 4), (0.99, 6)].map(|(q, shift)| (LatencyPromote::new(q, shift), shift));
+    let (mut reference, mut dice) = (Reference::default(), Dice::new(7));
+    let drawn = |dice: &mut Dice, slower: i32| {
+        let mut histogram = Histogram::default();
+        for _ in 0..20 {
+            histogram.add(slower + if dice.chance(0.1) { 90 } else { 50 + (dice.draw() * 12.0) as i32 }, 1);
+        }
+        histogram
+    };
+    let present = [vec![(50, 0.6), (60, 0.3), (90, 0.1)], vec![(57, 0.1), (90, 0.9)], vec![(40, 1.0)]];
+    let mut most: f64 = 0.0;
+    for block in 0..40 {
+        let past = reference.distribution();
+        if reference.is_ready() {
+            for stable in &present {
+                for (test, shift) in &tests {
+                    for slower in [*shift, shift + 30] {
+                        let canary: Vec<_> = stable.iter().map(|(bucket, p)| (bucket + slower, *p)).collect();
+                        let (ours, theirs) = (latencies(2, &canary), latencies(2, stable));
+                        let mut blocks: Outcomes<[Histogram; 3]> = Vec::new();
+                        for (c, canary) in &ours {
+                            for (a, first) in &theirs {
+                                let all = |(b, second): &(f64, Histogram)| {
+                                    (a * b * c, [canary.clone(), first.clone(), second.clone()])
+                                };
+                                blocks.extend(theirs.iter().map(all));
+                            }
+                        }
+                        let update = |test: &mut LatencyPromote, [canary, first, second]: &[Histogram; 3]| {
+                            let window = Window::new(&[canary], &[first, second]).unwrap();
+                            test.update_window(&window, &reference, &past);
+                        };
+                        let got = growth(test, LatencyPromote::log_e, update, &blocks);
+                        fair(got, "windows for");
+                        most = most.max(got);
+                    }
+                }
+            }
+            let (canary, first, second) =
+                (drawn(&mut dice, if block < 25 { 0 } else { 12 }), drawn(&mut dice, 0), drawn(&mut dice, 0));
+            let window = Window::new(&[&canary], &[&first, &second]).unwrap();
+            tests.iter_mut().for_each(|(test, _)| test.update_window(&window, &reference, &past));
+        }
+        (0..2).for_each(|_| reference.learn(&drawn(&mut dice, 0)));
+    }
+    assert!(most > 0.9, "windows that tell nothing show nothing: {most}");
 }

@@ -58,6 +58,7 @@ fn every_state_reason_and_alert_has_its_row() {
         Reason::LabelStarved,
         Reason::Skewed,
         Reason::Guardrail,
+        Reason::Endpoint,
     ];
     let holds = [
         Hold::Undecided(Reason::NoData),
@@ -74,7 +75,7 @@ fn every_state_reason_and_alert_has_its_row() {
     // These do not compile when there is another one: add it above, too.
     reasons.iter().for_each(|reason| match reason {
         Reason::NoData | Reason::LowSamples | Reason::Overlap | Reason::SplitMismatch => {}
-        Reason::StableUnhealthy | Reason::LabelStarved | Reason::Skewed | Reason::Guardrail => {}
+        Reason::StableUnhealthy | Reason::LabelStarved | Reason::Skewed | Reason::Guardrail | Reason::Endpoint => {}
     });
     holds.iter().for_each(|hold| match hold {
         Hold::Undecided(_) | Hold::Deadline(_) | Hold::Paused | Hold::Frozen | Hold::NoGit => {}

@@ -24,7 +24,7 @@ pub(super) enum Timed {
 impl Timed {
     pub(super) const ALL: [Self; 3] = [Self::Answer, Self::FirstToken, Self::TokenGap];
 
-    fn part(self, quantile: Quantile) -> Part {
+    pub(super) fn part(self, quantile: Quantile) -> Part {
         match self {
             Self::Answer => Part::Answer(quantile),
             Self::FirstToken => Part::FirstToken(quantile),
@@ -58,6 +58,9 @@ pub(super) struct Channel {
     pub(super) reference: Reference,
     rollback: LatencyRollback,
     promote: [LatencyPromote; 3],
+    /// With endpoints, requests must pass, too: a unit shows at most its cap, so that one slow endpoint of eight would be outweighed
+    /// by seven that are a little fast.
+    promote_requests: Option<[LatencyPromote; 3]>,
     /// What came since the canary is warm, for show.
     pub(super) canary: Histogram,
     pub(super) stable: Histogram,
@@ -70,13 +73,15 @@ impl Channel {
             Mode::Requests | Mode::Users => LatencyRollback::new(tolerate_buckets, HORIZON_BLOCKS),
             Mode::Endpoints => LatencyRollback::of_windows(tolerate_buckets, HORIZON_BLOCKS),
         };
+        let promote = [(0.5, pass_buckets), (0.9, pass_buckets), (0.99, pass_tail_buckets)]
+            .map(|(q, shift)| LatencyPromote::new(q, shift));
         Self {
             timed,
             weight: 0.0,
             reference: Reference::default(),
             rollback,
-            promote: [(0.5, pass_buckets), (0.9, pass_buckets), (0.99, pass_tail_buckets)]
-                .map(|(q, shift)| LatencyPromote::new(q, shift)),
+            promote_requests: (mode == Mode::Endpoints).then(|| promote.clone()),
+            promote,
             canary: Histogram::default(),
             stable: Histogram::default(),
         }
@@ -106,25 +111,42 @@ impl Channel {
         }
     }
 
+    /// Takes requests whose window is judged later, against what stable's latency was before that window.
+    pub(super) fn judge_requests(&mut self, canary: &Histogram, stable: &Histogram) {
+        if self.judges() && canary.total() > 0 && stable.total() > 0 {
+            let distribution = self.reference.distribution();
+            for test in self.promote_requests.iter_mut().flatten() {
+                test.update(canary, stable, &self.reference, &distribution);
+            }
+        }
+    }
+
     pub(super) fn log_e_against(&self) -> f64 {
         self.rollback.log_e()
     }
 
-    /// The smallest of the three: a canary must be fast enough at all of them.
+    /// Every test that must pass, by where it looks.
+    fn log_e_promote(&self) -> impl Iterator<Item = (Quantile, f64)> {
+        let tests = self.promote.iter().chain(self.promote_requests.iter().flatten());
+        tests.map(|test| (quantile(test.quantile()), test.log_e()))
+    }
+
+    /// The smallest of them: a canary must be fast enough everywhere.
     pub(super) fn log_e_for(&self) -> f64 {
-        self.promote.iter().map(LatencyPromote::log_e).fold(f64::INFINITY, f64::min)
+        self.log_e_promote().map(|(_, log_e)| log_e).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The numbers of the tests that evidence of version 2 has not.
+    pub(super) fn numbers_of_requests(&mut self, visit: &mut dyn FnMut(&mut f64)) {
+        self.promote_requests.iter_mut().flatten().for_each(|test| test.numbers(visit));
     }
 
     pub(super) fn parts(&self, test: Test) -> Vec<PartEvidence> {
         let ranks = std::iter::once((Quantile::Ranks, RANKS_WEIGHT, self.rollback.log_e_ranks()));
         let tails = self.rollback.log_e_tails().map(|(q, weight, log_e)| (quantile(q), weight, log_e));
         let against: Vec<_> = ranks.chain(tails).collect();
-        let pro = |q: Quantile| {
-            self.promote
-                .iter()
-                .find(|test| q != Quantile::Ranks && quantile(test.quantile()) == q)
-                .map(LatencyPromote::log_e)
-        };
+        let pro =
+            |q: Quantile| self.log_e_promote().filter(|(at, _)| *at == q).map(|(_, log_e)| log_e).reduce(f64::min);
         let value = |histogram: &Histogram, q: Quantile| histogram.quantile(q.share()).map_or(0.0, bucket_bound_ms);
         let asked = [Quantile::Ranks, Quantile::P50, Quantile::P90, Quantile::P99, Quantile::P999];
         let took = Arc::new(Took { canary: self.canary.clone(), stable: self.stable.clone() });

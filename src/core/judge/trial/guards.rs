@@ -48,6 +48,11 @@ pub(super) struct Facts<'a> {
     pub(super) canary: f64,
     pub(super) samples: f64,
     pub(super) canary_labels: f64,
+    /// The most evidence that an endpoint is not like the others, and where that names it; whether one is named, and whether it
+    /// is why nothing can be said.
+    pub(super) alike: (f64, f64),
+    pub(super) differ: bool,
+    pub(super) differ_holds: bool,
 }
 
 impl Guards {
@@ -178,6 +183,12 @@ impl Guards {
             (Guard::StableHealth, holds(self.stable_is_unhealthy()), self.stable_errors(), STABLE_ERRORS_MAX),
             (Guard::LabelsMissing, holds(unlabelled), facts.canary_labels, 1.0),
             (Guard::LabelDelay, warns(unlabelled && delay_ms > 0.0), delay_ms, delay_ms),
+            (
+                Guard::Endpoints,
+                if facts.differ_holds { GuardState::Holds } else { warns(facts.differ) },
+                facts.alike.0,
+                facts.alike.1,
+            ),
         ];
         all.into_iter().map(|(guard, state, value, limit)| GuardEvidence { guard, state, value, limit }).collect()
     }

@@ -58,6 +58,9 @@ impl Latency {
             if let (true, Some(canary), Some(stable)) = (warm && by_request, canary, stable) {
                 channel.judge(canary, stable);
             }
+            if let (true, false, Some(canary), Some(stable)) = (warm, by_request, canary, stable) {
+                channel.judge_requests(canary, stable);
+            }
             if warm {
                 canary.into_iter().for_each(|latency| channel.canary.merge(latency));
                 stable.into_iter().for_each(|latency| channel.stable.merge(latency));
@@ -69,7 +72,8 @@ impl Latency {
         }
     }
 
-    /// Takes a window of endpoints. `warm`: whether the canary is, now that it has ended.
+    /// Takes a window of endpoints, after its last requests: they are held against what was known before it. `warm`: whether the
+    /// canary was before those.
     pub(super) fn take_window(&mut self, block: &EndpointBlock, warm: bool) {
         let began_warm = self.window_warm > 0.5;
         self.window_warm = f64::from(u8::from(warm));
@@ -87,6 +91,11 @@ impl Latency {
                 channel.reference.learn(&all);
             }
         }
+    }
+
+    /// The numbers of the tests that evidence of version 2 has not.
+    pub(super) fn numbers_of_requests(&mut self, visit: &mut dyn FnMut(&mut f64)) {
+        self.channels.iter_mut().for_each(|channel| channel.numbers_of_requests(visit));
     }
 
     /// Which of the three there are, once and for all: all of the weight to whole answers or to streams, or half to each if there

@@ -2,7 +2,7 @@
 
 use super::{Trial, errors::test, guards::Facts};
 use crate::core::{
-    judge::{Evidence, PartEvidence, Signal, SignalEvidence, Test},
+    judge::{Evidence, PartEvidence, Reason, Signal, SignalEvidence, Test, Verdict},
     stats::histogram::bucket_bound_ms,
 };
 
@@ -31,12 +31,16 @@ impl Trial {
     #[must_use]
     pub fn evidence(&self) -> Evidence {
         let (labels, pairs) = (&self.accuracy.labels, self.accuracy.pairs.seen().n);
+        let endpoints = self.alike.told();
         let facts = Facts {
             policy: &self.policy,
             mode: self.chosen.mode,
             canary: self.requests.canary,
             samples: self.samples(),
             canary_labels: self.accuracy.canary_labels(),
+            alike: self.alike.log_e(),
+            differ: !endpoints.is_empty(),
+            differ_holds: self.verdict() == Verdict::Undecided(Reason::Endpoint),
         };
         Evidence {
             canary_requests: count(self.requests.canary),
@@ -52,6 +56,7 @@ impl Trial {
             signals: self.weights().into_iter().map(|(signal, weight)| self.of_signal(signal, weight)).collect(),
             guards: self.guards.told(&facts),
             guardrails: self.guardrails.clone(),
+            endpoints,
             policy_changed: self.policy_changed,
         }
     }

@@ -9,8 +9,10 @@ use crate::core::{
     stats::Numbers,
 };
 
-/// "coalmine's evidence, version 2". No number that was ever saved first looks like it.
-const VERSION: u64 = 0xc0a1_0000_0000_0002;
+/// "coalmine's evidence, version 3". No number that was ever saved first looks like it.
+const VERSION: u64 = 0xc0a1_0000_0000_0003;
+/// The one before, which ends where the tests that came with version 3 begin: those start afresh.
+const VERSION_2: u64 = 0xc0a1_0000_0000_0002;
 /// The upper half of a word that stands for as many zeros as its lower half says. As a float it is not a number, which no
 /// evidence is.
 const ZEROS: u64 = 0xffff_ffff_0000_0000;
@@ -102,7 +104,7 @@ impl Trial {
     #[must_use]
     pub fn restored(said: &Policy, bits: &[u64]) -> Option<Self> {
         let (first, rest) = bits.split_first()?;
-        if *first != VERSION {
+        if ![VERSION, VERSION_2].contains(first) {
             return None;
         }
         let words = spread(rest)?;
@@ -117,6 +119,9 @@ impl Trial {
         chosen(&mut mode, &mut next);
         let mut trial = Self::in_mode(&policy, mode);
         trial.numbers(&mut next);
+        if *first == VERSION {
+            trial.latency.numbers_of_requests(&mut next);
+        }
         trial.compare(said);
         (!short && words.next().is_none()).then_some(trial)
     }
@@ -130,6 +135,7 @@ impl Trial {
         visit(&mut copy.policy, &mut push);
         chosen(&mut copy.chosen, &mut push);
         copy.numbers(&mut push);
+        copy.latency.numbers_of_requests(&mut push);
         std::iter::once(VERSION).chain(packed(&words)).collect()
     }
 }
@@ -166,5 +172,49 @@ impl Numbers for Trial {
         self.accuracy.numbers(visit);
         self.disagreement.numbers(visit);
         self.guards.numbers(visit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        judge::{Arm, Block, EndpointBlock, ModeChoice, RequestBlock, Unit},
+        stats::histogram::Histogram,
+    };
+
+    fn of(number: u64) -> Block {
+        let mut latency = Histogram::default();
+        (0..50).for_each(|at| latency.add(40 + at % 9, 8));
+        let unit = Unit { completed: 402, errors: number % 3, latency, ..Unit::default() };
+        let arm = Arm { completed: 402, assigned: 402, latency: unit.latency.clone(), ..Arm::default() };
+        let requests = RequestBlock { canary: arm.clone(), stable: arm, share: Some(0.5), warming_up: false };
+        let endpoints = EndpointBlock { canary: vec![unit.clone()], stable: vec![unit] };
+        Block { requests: Some(requests), endpoints: Some(endpoints), ..Block::default() }
+    }
+
+    #[test]
+    fn evidence_of_version_2_is_read_to_the_bit_and_what_it_has_not_starts_afresh() {
+        let (policy, chosen_mode) = (Policy::default(), ModeChoice::Fixed(Mode::Endpoints));
+        let mut trial = Trial::in_mode(&policy, Chosen::new(chosen_mode, false, [1, 1]));
+        for number in 0..20 {
+            trial.observe(&of(number));
+        }
+        let words = |trial: &Trial, with_more: bool| {
+            let (mut words, mut copy) = (Vec::new(), trial.clone());
+            let mut push = |number: &mut f64| words.push(number.to_bits());
+            visit(&mut copy.policy, &mut push);
+            chosen(&mut copy.chosen, &mut push);
+            copy.numbers(&mut push);
+            if with_more {
+                copy.latency.numbers_of_requests(&mut push);
+            }
+            words
+        };
+        let old: Vec<u64> = std::iter::once(VERSION_2).chain(packed(&words(&trial, false))).collect();
+        let read = Trial::restored(&policy, &old).unwrap();
+        assert_eq!(words(&read, false), words(&trial, false));
+        assert_ne!(words(&read, true), words(&trial, true), "the past moved what version 2 has not");
+        assert_eq!(words(&Trial::restored(&policy, &read.saved()).unwrap(), true), words(&read, true));
     }
 }

@@ -31,7 +31,7 @@ fn every_guard_says_what_it_looks_at() {
     }
     let guards = trial.evidence().guards;
     assert!(guards.iter().all(|told| told.state == GuardState::Good), "{guards:?}");
-    assert_eq!(guards.len(), 7);
+    assert_eq!(guards.len(), 8);
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn busy(dice: &mut Dice, ill: usize, errors: f64) -> Block {
     let mut of = |ill: usize| -> Vec<Unit> {
         (0..4).map(|at| dice.unit_of(2_000, if at < ill { errors } else { 0.0 }, 50)).collect()
     };
-    let (canary, stable) = (of(ill), of(0));
+    let (mut canary, stable) = (of(ill), of(0));
+    (0..).zip(&mut canary).for_each(|(at, unit)| unit.endpoint = at);
     let arm = |units: &[Unit]| Arm {
         completed: 8_000,
         assigned: 8_000,
@@ -92,8 +93,88 @@ fn much_traffic_does_not_make_windows_blind() {
     // One endpoint of four that always fails is no bad version to windows; nor does it pass.
     let mut trial = Trial::in_mode(&only(true, false, false), endpoints());
     let one = until(&mut trial, 300, |_| busy(&mut dice, 1, 1.0));
-    assert!(matches!(one.0, Verdict::Undecided(_)), "{one:?}");
-    assert!(trial.evidence().signals[0].log_e_promote < 0.0);
+    assert_eq!(one.0, Verdict::Undecided(Reason::Endpoint));
+    let evidence = trial.evidence();
+    assert!(evidence.signals[0].log_e_promote < 0.0);
+    // But it is told which one it is, and since when: soon.
+    let [told] = &evidence.endpoints[..] else { panic!("{:?}", evidence.endpoints) };
+    assert!((told.endpoint, told.signal) == (0, Signal::Errors) && told.value > 0.99 && told.others < 0.01, "{told:?}");
+    let guard = evidence.guards.iter().find(|guard| guard.guard == Guard::Endpoints).unwrap();
+    assert!(guard.state == GuardState::Holds && guard.value >= guard.limit, "{guard:?}");
+    let mut trial = Trial::in_mode(&only(true, false, false), endpoints());
+    let soon = (1..40).find(|_| trial.observe(&busy(&mut dice, 1, 1.0)) == Verdict::Undecided(Reason::Endpoint));
+    assert!(soon.is_some_and(|windows| windows <= 10), "{soon:?}");
+    // Well again, it is forgotten, and the canary passes in the end.
+    let well = until(&mut trial, 3_000, |_| busy(&mut dice, 0, 0.0));
+    assert_eq!(well.0, Verdict::Pass);
+    assert!(trial.evidence().endpoints.is_empty());
+}
+
+#[test]
+fn endpoints_with_moods_are_named_by_nobody() {
+    let policy = only(true, true, false);
+    for seed in 0..20 {
+        let mut dice = Dice(300 + seed);
+        let mut trial = Trial::in_mode(&policy, endpoints());
+        for _ in 0..400 {
+            let mut block = window(&mut dice, 0.04, 0.002, 0);
+            for (at, unit) in (0..).zip(&mut block.endpoints.as_mut().unwrap().canary) {
+                unit.endpoint = at;
+            }
+            trial.observe(&block);
+            assert!(trial.evidence().endpoints.is_empty(), "{seed}: {:?}", trial.evidence().endpoints);
+        }
+    }
+}
+
+/// Eight endpoints of each variant, each with 200 requests; the last of the canary's is slower by so many buckets.
+fn eight(dice: &mut Dice, slower: i32) -> EndpointBlock {
+    let mut of = |slower: i32| -> Vec<Unit> {
+        (0..8).map(|at| dice.unit_of(200, 0.0, if at == 7 { 50 + slower } else { 50 })).collect()
+    };
+    let mut canary = of(slower);
+    (0..).zip(&mut canary).for_each(|(at, unit)| unit.endpoint = at);
+    EndpointBlock { canary, stable: of(0) }
+}
+
+#[test]
+fn one_slow_endpoint_of_eight_is_no_pass_though_its_windows_are_outweighed() {
+    let arm = |units: &[Unit]| {
+        let mut arm = Arm { completed: 1_600, assigned: 1_600, ..Arm::default() };
+        units.iter().for_each(|unit| arm.latency.merge(&unit.latency));
+        arm
+    };
+    for (slower, passes) in [(0, true), (16, false)] {
+        let mut dice = Dice(19);
+        // Its windows may blame it, in time; here they may not.
+        let policy = Policy { alpha: if passes { 0.01 } else { 1e-300 }, ..only(false, true, false) };
+        let mut trial = Trial::in_mode(&policy, endpoints());
+        let mut windows_only = [(0.5, 4), (0.9, 4), (0.99, 6)].map(|(q, shift)| LatencyPromote::new(q, shift));
+        let mut reference = Reference::default();
+        let said = until(&mut trial, 400, |number| {
+            let units = eight(&mut dice, slower);
+            let of = |units: &[Unit]| units.iter().map(|unit| unit.latency.clone()).collect::<Vec<_>>();
+            let (canary, stable) = (of(&units.canary), of(&units.stable));
+            let (canary, stable) = (canary.iter().collect::<Vec<_>>(), stable.iter().collect::<Vec<_>>());
+            if number > 2 {
+                let (window, past) = (Window::new(&canary, &stable).unwrap(), reference.distribution());
+                windows_only.iter_mut().for_each(|test| test.update_window(&window, &reference, &past));
+            }
+            stable.iter().for_each(|latency| reference.learn(latency));
+            let requests = requests(arm(&units.canary), arm(&units.stable), 0.5);
+            Block { requests: Some(requests), endpoints: Some(units), ..Block::default() }
+        });
+        assert_eq!(said.0 == Verdict::Pass, passes, "{slower}: {said:?}");
+        let by_windows = windows_only.iter().map(LatencyPromote::log_e).fold(f64::INFINITY, f64::min);
+        assert!(by_windows > 3.0, "{slower}: windows alone would have passed it, but say {by_windows}");
+        let told = trial.evidence().signals.remove(0);
+        assert_eq!(told.log_e_promote >= told.log_e_promote_at, passes, "{slower}");
+        let named: Vec<u16> = trial.evidence().endpoints.iter().map(|of| of.endpoint).collect();
+        assert_eq!(
+            (said.0 == Verdict::Undecided(Reason::Endpoint), named),
+            (!passes, if passes { vec![] } else { vec![7] })
+        );
+    }
 }
 
 /// A block of 200 requests of users who keep their variant; one of the canary's, with many requests, always fails.
