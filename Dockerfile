@@ -1,4 +1,4 @@
-# Built where the Rust toolchain is, run where only git and ssh are: Coalmine calls both for its commits.
+# Built where the Rust toolchain is, run where only git, ssh and gpg are: Coalmine calls them for its commits.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
@@ -10,7 +10,7 @@ RUN cargo build --release --locked --bin coalmine
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git openssh-client ca-certificates \
+    && apt-get install -y --no-install-recommends git openssh-client gpg gpg-agent ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 65532 --user-group --no-create-home --home-dir /var/lib/coalmine coalmine \
     && install -d -o 65532 -g 65532 /var/lib/coalmine

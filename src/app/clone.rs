@@ -5,14 +5,17 @@ use crate::{
     control::pull_requests::{PullRequests, Way},
     io::{
         forge::{Forge, Host},
-        git::{Access, Git, Limits, Remote, Signing},
+        git::{Access, Git, KeyKind, Limits, Remote, Signing},
         meters::Meters,
         outbound::Outbound,
         store::Store,
     },
 };
 use anyhow::Context as _;
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where commits go, and how people are asked to merge them: nowhere and nobody if the settings say so.
 pub(super) fn committing(
@@ -48,7 +51,7 @@ fn way(git: &GitSettings) -> anyhow::Result<Option<Way>> {
 /// A clone lives in the state directory, or else where temporary files do; it is disposable.
 pub(super) fn clone(settings: &Settings, name: &str) -> Option<Git> {
     let dir = settings.state_dir.as_ref().map_or_else(|| temporary(name), |dir| dir.join(name));
-    Some(Git::new(remote(settings.git.as_ref()?), dir))
+    Some(Git::new(remote(settings.git.as_ref()?), absolute(&dir)))
 }
 
 /// A clone that has nothing to do with those of a running Coalmine; `None` without `git:` in the settings.
@@ -61,22 +64,30 @@ fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("coalmine-{name}-{}", std::process::id()))
 }
 
+/// Git works in its clone, and paths of the settings are seen from where we were started.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn remote(git: &GitSettings) -> Remote {
+    let at = |path: Option<&PathBuf>| path.map(|path| absolute(path));
     let access = Access {
-        ssh_key: git.ssh_key.clone(),
-        known_hosts: git.known_hosts.clone(),
+        ssh_key: at(git.ssh_key.as_ref()),
+        known_hosts: at(git.known_hosts.as_ref()),
         host_key: git.host_key.clone(),
-        ssh_config: git.ssh_config.clone(),
-        token_file: git.token_file.clone(),
+        ssh_config: at(git.ssh_config.as_ref()),
+        token_file: at(git.token_file.as_ref()),
         username: git.username.clone(),
         helper: git.credential_helper.clone(),
-        ca_file: git.ca_file.clone(),
+        ca_file: at(git.ca_file.as_ref()),
         proxy: git.proxy.clone(),
     };
-    let signing = git.signing_key.clone().map(match git.signing_format {
-        SigningFormat::Ssh => Signing::Ssh,
-        SigningFormat::OpenPgp => Signing::Gpg,
-    });
+    let kind = match git.signing_format {
+        SigningFormat::Ssh => KeyKind::Ssh,
+        SigningFormat::OpenPgp => KeyKind::OpenPgp,
+    };
+    let passphrase_file = at(git.signing_passphrase_file.as_ref());
+    let signing = at(git.signing_key.as_ref()).map(|key| Signing { kind, key, passphrase_file });
     Remote {
         url: git.remote.clone(),
         branch: git.branch.clone(),

@@ -16,7 +16,7 @@ pub use access::Access;
 pub use error::GitError;
 pub use log::Recorded;
 pub use revert::NewFile;
-pub use sign::Signing;
+pub use sign::{KeyKind, Signing};
 pub use write::NewText;
 
 use run::Said;

@@ -38,7 +38,7 @@ fn trouble(admin: &mut Caller) -> String {
     show(admin)["release"]["trouble"].as_str().unwrap_or("").to_owned()
 }
 
-fn load_until_trouble(process: &Process, admin: &mut Caller, part: &str) -> String {
+pub(super) fn load_until_trouble(process: &Process, admin: &mut Caller, part: &str) -> String {
     load_until(process.data, part, || trouble(admin).contains(part));
     let shown = show(admin);
     assert_eq!(shown["variants"][1]["weight"]["effective"], "0", "the clamp holds: {shown}");

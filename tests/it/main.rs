@@ -27,6 +27,7 @@ mod fuzz;
 mod git;
 mod git_crash;
 mod git_servers;
+mod git_signed;
 mod git_source;
 mod git_undo;
 mod gitea;

@@ -44,7 +44,9 @@ fn next_step(error: &GitError) -> &'static str {
         GitError::Network(_) => "can this machine reach the host; is `git.proxy` needed?",
         GitError::Missing(_) => "set `git.branch` and `git.path` to what is there",
         GitError::Protected(_) | GitError::Hook(_) => "let this key push to the branch",
-        GitError::Stale(_) | GitError::Failed(_) => "try the same with the system's git, as this user",
+        GitError::Signing(_) | GitError::Stale(_) | GitError::Failed(_) => {
+            "try the same with the system's git, as this user"
+        }
     }
 }
 
@@ -93,7 +95,7 @@ async fn push(of: &GitSettings, git: &Git, tip: &Tip, findings: &mut Vec<Finding
     let commit = match git.record(tip, &[], "a commit that is pushed nowhere").await {
         Ok(commit) => commit,
         Err(error) => {
-            let next = "a signing key must have no passphrase and be of `git.signing_format`";
+            let next = "try the same key with ssh-keygen or gpg, as this user; gpg must be installed for `openpgp`";
             findings.push(Finding::fail("git signing", error.to_string(), next));
             return;
         }

@@ -95,7 +95,10 @@ fn state(dir: Option<&Path>) -> Finding {
 /// Every file with a secret or a certificate: it can be read, and ssh will take it.
 fn keys(settings: &Settings) -> Finding {
     let git = settings.git.as_ref();
-    let of_git = git.map(|git| [&git.ssh_key, &git.known_hosts, &git.token_file, &git.ca_file, &git.signing_key]);
+    let of_git = git.map(|git| {
+        let signing = [&git.signing_key, &git.signing_passphrase_file];
+        [&git.ssh_key, &git.known_hosts, &git.token_file, &git.ca_file].into_iter().chain(signing)
+    });
     let tokens = &settings.tokens;
     let mut files: Vec<&PathBuf> = of_git.into_iter().flatten().flatten().collect();
     files.extend([&tokens.viewer, &tokens.labeler, &tokens.operator, &settings.ticket_key_file].into_iter().flatten());

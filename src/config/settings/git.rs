@@ -72,6 +72,8 @@ pub struct GitSettings {
     pub proxy: Option<String>,
     /// Private key that signs commits.
     pub signing_key: Option<PathBuf>,
+    /// What opens that key; missing: it has no passphrase.
+    pub signing_passphrase_file: Option<PathBuf>,
     /// What kind of key that is. Default: SSH.
     pub signing_format: SigningFormat,
     /// Longest time one git command may take. Default 30 s.
@@ -119,6 +121,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
         ca_file: path_of(&map, "ca_file"),
         proxy: map.get("proxy").and_then(|field| field.parse(without_secret)),
         signing_key: path_of(&map, "signing_key"),
+        signing_passphrase_file: path_of(&map, "signing_passphrase_file"),
         signing_format: map.get("signing_format").and_then(|field| field.word(&formats)).unwrap_or_default(),
         timeout: map.or("timeout", Duration::from_secs(30), positive),
         history: u32::try_from(map.or("history", 200, at_least_one(HISTORY_MAX))).unwrap_or(200),

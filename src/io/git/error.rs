@@ -24,6 +24,12 @@ pub enum GitError {
     /// The remote has no such branch, or the branch no such file.
     #[error("{0}; are `branch` and `path` right?")]
     Missing(String),
+    /// The key cannot sign.
+    #[error(
+        "the commit cannot be signed: {0}; is `git.signing_key` a private key of the kind that `git.signing_format` names, still \
+         valid, and opened by `git.signing_passphrase_file` if it has a passphrase?"
+    )]
+    Signing(String),
     /// Anything else.
     #[error("git: {0}")]
     Failed(String),
@@ -40,7 +46,16 @@ impl GitError {
             Self::Auth(_) => "auth",
             Self::Network(_) => "network",
             Self::Missing(_) => "missing",
+            Self::Signing(_) => "signing",
             Self::Failed(_) => "failed",
+        }
+    }
+
+    /// What was said, without what we add to it.
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Self::Stale(said) | Self::Hook(said) | Self::Protected(said) | Self::Auth(said) => said,
+            Self::Network(said) | Self::Missing(said) | Self::Signing(said) | Self::Failed(said) => said,
         }
     }
 
@@ -48,7 +63,7 @@ impl GitError {
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
         match self {
-            Self::Hook(_) | Self::Protected(_) | Self::Auth(_) | Self::Missing(_) => true,
+            Self::Hook(_) | Self::Protected(_) | Self::Auth(_) | Self::Missing(_) | Self::Signing(_) => true,
             Self::Stale(_) | Self::Network(_) | Self::Failed(_) => false,
         }
     }

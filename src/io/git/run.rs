@@ -104,6 +104,7 @@ fn command(remote: &Remote, dir: &Path, arguments: &[&str]) -> Command {
     }
     git.env("HOME", dir).envs(remote.access.environment(&dir.join(super::PINNED), remote.limits.command));
     git.env("GNUPGHOME", sign::gpg_home(dir));
+    git.envs(remote.signing.iter().flat_map(|signing| signing.environment(dir)));
     let mut config = vec![("core.hooksPath".to_owned(), "/dev/null".to_owned()), ("gc.auto".into(), "0".into())];
     config.extend(remote.access.config(&remote.url, remote.limits.command));
     config.extend(remote.signing.iter().map(|signing| ("gpg.format".into(), signing.format().into())));

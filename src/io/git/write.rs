@@ -16,7 +16,7 @@ impl Git {
     /// nowhere but here until it is pushed.
     ///
     /// # Errors
-    /// [`GitError::Failed`] if git refuses, or the key cannot sign.
+    /// [`GitError::Failed`] if git refuses, [`GitError::Signing`] if the key cannot sign.
     pub async fn record(&self, tip: &Tip, files: &[NewText<'_>], message: &str) -> Result<String, GitError> {
         self.record_over(tip, None, files, message).await
     }
@@ -50,12 +50,16 @@ impl Git {
         if let Some(also) = also {
             arguments.extend(["-p", also]);
         }
-        let sign = match &self.remote.signing {
-            Some(signing) => Some(signing.argument(&self.dir).await?),
-            None => None,
+        let Some(signing) = &self.remote.signing else {
+            return Ok(self.git(&arguments, message.as_bytes()).await?.trim().to_owned());
         };
-        arguments.extend(sign.as_deref());
-        Ok(self.git(&arguments, message.as_bytes()).await?.trim().to_owned())
+        let limit = self.remote.limits.command;
+        let sign = signing.argument(&self.dir, limit).await?;
+        arguments.push(&sign);
+        match self.git(&arguments, message.as_bytes()).await {
+            Ok(commit) => Ok(commit.trim().to_owned()),
+            Err(said) => Err(signing.why(said, &sign, &self.dir, limit).await),
+        }
     }
 
     /// What kind of file stands there; a plain one if none does.
