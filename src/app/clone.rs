@@ -39,12 +39,16 @@ fn way(git: &GitSettings) -> anyhow::Result<Option<Way>> {
         Provider::Gitea => Host::Gitea,
         Provider::GitLabPushOptions => return Ok(Some(Way::PushOptions)),
     };
+    let outbound = Outbound::new(request.ca_file.clone(), git.timeout).context("git.pull_request")?;
     Ok(Some(Way::Api(Forge {
         host,
         api: request.api.clone(),
         project: request.project.clone(),
         token_file: request.token_file.clone().context("git.pull_request.token_file is missing")?,
-        outbound: Outbound::new(request.ca_file.clone(), git.timeout).context("git.pull_request")?,
+        outbound: match &git.proxy {
+            Some(proxy) => outbound.through(proxy),
+            None => outbound,
+        },
     })))
 }
 

@@ -1,6 +1,9 @@
-//! One HTTP request to somebody else's server, over TLS where its URL says so: web-hooks, registries, Git hosts.
+//! One HTTP request to somebody else's server, over TLS where its URL says so: web-hooks, registries, Git hosts. Through a proxy
+//! where the environment names one.
 //!
 //! Errors name the host only: the path of a hook is often its secret.
+
+mod proxy;
 
 use super::{
     dial::Socket,
@@ -10,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use proxy::{Proxies, Proxy};
 use rustls::pki_types::ServerName;
 use std::{
     path::{Path, PathBuf},
@@ -33,6 +37,7 @@ pub struct Outbound {
     tls: ClientTls,
     limit: Duration,
     answer_bytes_max: usize,
+    proxies: Proxies,
 }
 
 /// What came back.
@@ -53,7 +58,14 @@ impl Outbound {
     /// The CA file cannot be used.
     pub fn new(ca_file: Option<PathBuf>, limit: Duration) -> Result<Self, TlsError> {
         let files = ClientFiles { ca_file, certificate: None };
-        Ok(Self { tls: ClientTls::load(&files, Arc::default())?, limit, answer_bytes_max: ANSWER_BYTES_MAX })
+        let tls = ClientTls::load(&files, Arc::default())?;
+        Ok(Self { tls, limit, answer_bytes_max: ANSWER_BYTES_MAX, proxies: Proxies::of_environment() })
+    }
+
+    /// The same, through this proxy whatever the environment says.
+    #[must_use]
+    pub fn through(self, proxy: &str) -> Self {
+        Self { proxies: Proxies::always(proxy), ..self }
     }
 
     /// The same, and a longer answer than this is none.
@@ -73,12 +85,18 @@ impl Outbound {
             *request.method_mut() = method;
             *request.headers_mut() = headers;
             let path = url.path_and_query().map_or("/", |path| path.as_str());
-            *request.uri_mut() = path.parse().map_err(|_| "its path cannot be asked for".to_owned())?;
             let authority = url.authority().map_or("", |authority| authority.as_str());
             let authority = authority.rsplit('@').next().unwrap_or("");
             request.headers_mut().insert(header::HOST, value(authority)?);
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("coalmine"));
-            exchange(self.open(url, host).await?, request, self.answer_bytes_max).await
+            let (proxy, mut target) = (self.proxies.of(url), path.to_owned());
+            if let Some(proxy) = proxy.as_ref().filter(|_| !is_secure(url)) {
+                target = format!("http://{authority}{path}");
+                let authorization = proxy.authorization.clone();
+                request.headers_mut().extend(authorization.map(|value| (header::PROXY_AUTHORIZATION, value)));
+            }
+            *request.uri_mut() = target.parse().map_err(|_| "its path cannot be asked for".to_owned())?;
+            exchange(self.open(url, host, proxy).await?, request, self.answer_bytes_max).await
         };
         let answer = timeout(self.limit, exchange).await;
         answer
@@ -86,11 +104,14 @@ impl Outbound {
             .map_err(|why| format!("{host}: {why}"))
     }
 
-    async fn open(&self, url: &Uri, host: &str) -> Result<Socket, String> {
-        let secure = url.scheme() == Some(&Scheme::HTTPS);
+    async fn open(&self, url: &Uri, host: &str, proxy: Option<Proxy>) -> Result<Socket, String> {
+        let secure = is_secure(url);
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let tcp = TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?;
+        let tcp = match proxy {
+            Some(proxy) => proxy.connect(secure.then(|| format!("{host}:{port}")).as_deref()).await?,
+            None => TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?,
+        };
         if !secure {
             return Ok(Socket::Tcp(tcp));
         }
@@ -99,6 +120,10 @@ impl Outbound {
         let connected = TlsConnector::from(config).connect(name, Socket::Tcp(tcp)).await;
         connected.map(|stream| Socket::Tls(Box::new(stream))).map_err(|error| error.to_string())
     }
+}
+
+fn is_secure(url: &Uri) -> bool {
+    url.scheme() == Some(&Scheme::HTTPS)
 }
 
 /// A field's value out of text.

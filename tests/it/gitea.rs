@@ -4,7 +4,7 @@ mod server;
 
 use super::{
     git::{load_until, show},
-    githost::Watch,
+    githost::{Tinyproxy, Watch},
     python::installed,
     raw::process::Process,
     stage::{metric, real},
@@ -230,18 +230,23 @@ fn a_protected_branch_alerts_and_the_clamp_holds() {
 #[test]
 fn a_rollback_is_one_pull_request_for_all_replicas_brought_up_to_date_and_merged() {
     let gitea = Gitea::start();
-    let text = failing();
+    let (text, proxy) = (failing(), Tinyproxy::new(""));
     let repo = gitea.repo("merged", &text);
     // Nobody may push: the request is the only way.
     let rule = json!({ "rule_name": "main", "enable_push": false });
     gitea.api(Method::POST, "repos/ops/merged/branch_protections", &rule);
-    let app = repo.start("pull_request");
+    let app = repo.start(&format!("pull_request\n  proxy: {}", proxy.url()));
     app.fail();
     app.load_until_asked(1);
     let request = repo.request();
     assert_eq!(request["title"], "rollback(digits): v2 30 % -> 0 %, rejected; v1 70 % -> 100 %");
     let body = request["body"].as_str().unwrap();
     let id = body.split("Coalmine-Intent: ").nth(1).expect(body).lines().next().unwrap();
+    let (asked, host) = (proxy.asked(), format!("http://{}", gitea.address));
+    for part in ["POST {host}/ops/merged.git/git-receive-pack ", "POST {host}/api/v1/repos/ops/merged/pulls "] {
+        let part = part.replace("{host}", &host);
+        assert!(asked.iter().any(|line| line.starts_with(&part)), "the push and the API, through the proxy: {asked:?}");
+    }
     let branch = request["head"]["ref"].as_str().unwrap();
     assert!(branch.starts_with("coalmine/rollback-") && branch.ends_with(id), "{branch} is named from {id}");
     assert!(body.contains("worse in errors"), "the evidence: {body}");

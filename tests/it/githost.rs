@@ -1,11 +1,13 @@
-//! Real Git servers on loopback: sshd, and git's http-backend behind nginx. Each connection comes through a door of ours, so that
+//! Real Git servers on loopback: sshd, and git's http-backend behind nginx; tinyproxy before them. Each connection comes through a door of ours, so that
 //! ports are free ones and the door can be shut.
 
 mod https;
 mod ssh;
+mod tinyproxy;
 
 pub(super) use https::HttpsHost;
 pub(super) use ssh::SshHost;
+pub(super) use tinyproxy::Tinyproxy;
 
 use super::support::wait;
 use std::{

@@ -25,6 +25,7 @@ mod explain;
 mod forge;
 mod fuzz;
 mod git;
+mod git_access;
 mod git_crash;
 mod git_servers;
 mod git_signed;

@@ -27,13 +27,24 @@ struct Mlflow {
 
 impl Mlflow {
     fn start() -> Self {
-        let program = installed("target/real/mlflow/venv/bin/mlflow");
+        let python = installed("target/real/mlflow/venv/bin/python");
         let home = tempfile::tempdir().unwrap();
         // It takes no port 0.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let database = format!("sqlite:///{}", home.path().join("db").display());
-        let child = Command::new(program)
-            .args(["server", "--host", "127.0.0.1", "--workers", "1", "--port", &address.port().to_string()])
+        // Its own script names the place that it was installed to; the directory may have moved since.
+        let child = Command::new(python)
+            .args([
+                "-m",
+                "mlflow",
+                "server",
+                "--host",
+                "127.0.0.1",
+                "--workers",
+                "1",
+                "--port",
+                &address.port().to_string(),
+            ])
             .args(["--backend-store-uri", &database, "--artifacts-destination"])
             .arg(home.path().join("artifacts"))
             .current_dir(home.path())

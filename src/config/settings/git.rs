@@ -62,13 +62,14 @@ pub struct GitSettings {
     pub ssh_config: Option<PathBuf>,
     /// Token (or password) for a remote over https.
     pub token_file: Option<PathBuf>,
-    /// User name that goes with the token. Default `coalmine`.
-    pub username: String,
+    /// User name that goes with the token, and that a credential helper is asked for. Default: `coalmine` with a token, and
+    /// whichever the helper knows.
+    pub username: Option<String>,
     /// A git credential helper for a remote over https.
     pub credential_helper: Option<String>,
     /// Who vouches for a remote over https. Default: the platform's roots.
     pub ca_file: Option<PathBuf>,
-    /// The proxy to a remote over https. Default: what the environment says.
+    /// The proxy to a remote over https, and to the API of its host. Default: what the environment says.
     pub proxy: Option<String>,
     /// Private key that signs commits.
     pub signing_key: Option<PathBuf>,
@@ -116,7 +117,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
         host_key: map.get("host_key").and_then(|field| field.parse(host_key)),
         ssh_config: path_of(&map, "ssh_config"),
         token_file: path_of(&map, "token_file"),
-        username: map.or("username", "coalmine".to_owned(), plain),
+        username: map.get("username").and_then(|field| field.parse(plain)),
         credential_helper: text_of(&map, "credential_helper"),
         ca_file: path_of(&map, "ca_file"),
         proxy: map.get("proxy").and_then(|field| field.parse(without_secret)),

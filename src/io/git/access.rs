@@ -12,6 +12,9 @@ use std::{
 /// Seconds without an answer after which ssh gives a connection up.
 const SSH_SILENCE_SECS: u64 = 15;
 
+/// Goes with a token that nobody has named a user for: hosts that take tokens take any.
+const USERNAME: &str = "coalmine";
+
 /// Answers git's question with the token, at the time of the question: a token that was renewed is the one that is used.
 const TOKEN_HELPER: &str = r#"!f() { test "$1" = get || exit 0; printf 'username=%s\npassword=%s\n' "$COALMINE_USERNAME" "$(cat "$COALMINE_TOKEN_FILE")"; }; f"#;
 
@@ -29,8 +32,9 @@ pub struct Access {
     pub ssh_config: Option<PathBuf>,
     /// Token for http and https; offered to the remote's own host only.
     pub token_file: Option<PathBuf>,
-    /// User name that goes with the token.
-    pub username: String,
+    /// User name that goes with the token, and that a helper is asked for; missing: ours with the token, and whichever the helper
+    /// knows.
+    pub username: Option<String>,
     /// A git credential helper; asked for the remote's own host only.
     pub helper: Option<String>,
     /// Who vouches for an https remote, instead of the platform's roots.
@@ -64,9 +68,8 @@ impl Access {
             let token = self.token_file.as_ref().map(|_| TOKEN_HELPER);
             let helpers = token.into_iter().chain(self.helper.as_deref());
             config.extend(helpers.map(|helper| (format!("credential.{host}.helper"), helper.to_owned())));
-            if !self.username.is_empty() {
-                config.push((format!("credential.{host}.username"), self.username.clone()));
-            }
+            let username = self.username.iter().map(|name| (format!("credential.{host}.username"), name.clone()));
+            config.extend(username);
         }
         config.extend(self.ca_file.as_ref().map(|file| ("http.sslCAInfo".into(), file.display().to_string())));
         config.extend(self.proxy.as_ref().map(|proxy| ("http.proxy".into(), proxy.clone())));
@@ -78,7 +81,7 @@ impl Access {
         let mut environment = vec![("GIT_SSH_COMMAND", self.ssh(pinned, timeout)), ("GIT_SSH_VARIANT", "ssh".into())];
         if let Some(token) = &self.token_file {
             environment.push(("COALMINE_TOKEN_FILE", token.display().to_string()));
-            environment.push(("COALMINE_USERNAME", self.username.clone()));
+            environment.push(("COALMINE_USERNAME", self.username.clone().unwrap_or_else(|| USERNAME.into())));
         }
         environment
     }
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_token_is_for_its_own_host() {
-        let access = Access { token_file: Some("/t".into()), username: "me".into(), ..Access::default() };
+        let access = Access { token_file: Some("/t".into()), username: Some("me".into()), ..Access::default() };
         let keys = |url: &str| {
             let config = access.config(url, TIMEOUT);
             config.into_iter().map(|(key, _)| key).filter(|key| key.starts_with("credential")).collect::<Vec<_>>()

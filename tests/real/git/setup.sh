@@ -1,5 +1,6 @@
 #!/bin/sh
-# Git servers for the tests, from the system's packages: sshd; nginx with fcgiwrap before git's own http-backend; gpg for signatures.
+# Git servers for the tests, from the system's packages: sshd; nginx with fcgiwrap before git's own http-backend; gpg for signatures;
+# tinyproxy as the proxy between.
 # Does nothing when they are there. The tests start their own, on loopback and as whoever runs them.
 set -eu
 missing=
@@ -8,6 +9,7 @@ have sshd || missing="$missing openssh-server"
 have nginx || missing="$missing nginx-light"
 have fcgiwrap || missing="$missing fcgiwrap"
 have gpg || missing="$missing gpg gpg-agent"
+have tinyproxy || missing="$missing tinyproxy-bin"
 if [ -n "$missing" ]; then
     echo "installing$missing" >&2
     # No server of the machine's own is wanted.
