@@ -143,4 +143,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn of_two_that_are_equally_busy_the_first_drawn_is_taken() {
+        let look = |n: &u32| Candidate { in_flight: *n, ready: true, ejected: false };
+        assert_eq!(pick(&[3, 3], look, [0, 0]), Some(0));
+        assert_eq!(pick(&[3, 3], look, [u64::MAX, 0]), Some(1));
+    }
 }

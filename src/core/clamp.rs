@@ -127,6 +127,25 @@ mod tests {
         check(&[(stable, 9500, true), (previous, 500, false)], Some(&[0, 10_000]));
         check(&[(stable, 9000, true), (canary, 1000, true)], None);
         check(&[(stable, 10_000, false), (canary, 0, true)], Some(&[10_000, 0]));
+        // Stable is there even without traffic; a previous one without any may not run any more.
+        check(&[(stable, 0, false), (canary, 10_000, true)], Some(&[10_000, 0]));
+        check(&[(stable, 10_000, true), (previous, 0, false)], None);
+    }
+
+    #[test]
+    fn an_artefact_is_held_on_its_route_until_it_is_lifted() {
+        let [digits, faces] = ["digits", "faces"].map(|name| RouteName::new(name).unwrap());
+        let (bad, good) = (Artefact::new("m/2@2"), Artefact::new("m/1@1"));
+        let mut clamps = Clamps::default();
+        clamps.hold(&digits, &bad);
+        clamps.hold(&digits, &bad);
+        assert!(clamps.holds(&digits, &bad) && !clamps.holds(&faces, &bad) && !clamps.holds(&digits, &good));
+        assert_eq!(clamps.iter().count(), 1);
+        clamps.set(&digits, &good, Weight::FULL);
+        assert_eq!(clamps.by_hand(&digits, &good), Some(Weight::FULL));
+        assert_eq!((clamps.by_hand(&faces, &good), clamps.by_hand(&digits, &bad)), (None, None));
+        clamps.lift(&digits, &bad);
+        assert!(!clamps.holds(&digits, &bad) && clamps.by_hand(&digits, &good).is_some());
     }
 
     #[test]

@@ -120,3 +120,30 @@ pub enum Refused {
     #[error("{0}")]
     NotNow(Box<str>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_says_its_word_and_the_route_it_is_about() {
+        let digits = RouteName::new("digits").unwrap();
+        let about = |wish| Command::Route(digits.clone(), wish);
+        for (command, word) in [
+            (Command::Freeze, "freeze"),
+            (Command::Unfreeze, "unfreeze"),
+            (about(Wish::Approve), "approve"),
+            (about(Wish::Promote { override_judge: true }), "promote"),
+            (about(Wish::Rollback), "rollback"),
+            (about(Wish::Pause), "pause"),
+            (about(Wish::Resume), "resume"),
+            (about(Wish::SetWeight { weight: Weight::ZERO, for_ms: 1 }), "set_weight"),
+            (about(Wish::ClearWeight), "clear_weight"),
+            (about(Wish::Readmit(VariantName::new("v2").unwrap())), "readmit"),
+        ] {
+            assert_eq!(command.as_str(), word);
+            let route = if matches!(command, Command::Route(..)) { Some(&digits) } else { None };
+            assert_eq!(command.route(), route, "{word}");
+        }
+    }
+}

@@ -95,4 +95,19 @@ mod tests {
         assert!(resend_allowed(0, 2) && !resend_allowed(0, 3));
         assert!(resend_allowed(100, 19) && !resend_allowed(100, 20));
     }
+
+    #[test]
+    fn a_body_is_kept_only_for_what_may_be_sent_twice() {
+        let none = FallbackPolicy::default();
+        assert!(!needs_replay(None) && !needs_replay(Some(&none)));
+        // A connection that never stood has taken nothing of the body.
+        assert!(!needs_replay(Some(&FallbackPolicy { connect: true, ..none.clone() })));
+        for policy in [
+            FallbackPolicy { timeout: true, ..none.clone() },
+            FallbackPolicy { reset: true, ..none.clone() },
+            FallbackPolicy { statuses: vec![StatusCode::BAD_GATEWAY], ..none.clone() },
+        ] {
+            assert!(needs_replay(Some(&policy)), "{policy:?}");
+        }
+    }
 }

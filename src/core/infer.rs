@@ -222,6 +222,7 @@ mod tests {
             (field(7, &[0.25_f64.to_le_bytes(), 1e-9_f64.to_le_bytes()].concat()), "[0.25,1e-9]"),
             ([&[7 << 3 | 1][..], &0.5_f64.to_le_bytes()].concat(), "0.5"),
             (field(8, b"cat"), r#""cat""#),
+            (field(8, b"a cat"), r#""a cat""#),
             (field(8, "a\"\\\n\u{e9}".as_bytes()), "\"a\\\"\\\\\\u000a\u{e9}\""),
         ] {
             let output = [field(1, b"p"), field(2, b"ANY"), field(3, &[1]), field(5, &contents)].concat();
@@ -247,6 +248,7 @@ mod tests {
             ("BYTES", b"\x03\0\0\0cat\x01\0\0\0x".to_vec(), Some(r#"["cat","x"]"#)),
             ("FP16", vec![0, 0], None),
             ("FP32", f32::NAN.to_le_bytes().to_vec(), None),
+            ("FP64", f64::INFINITY.to_le_bytes().to_vec(), None),
             ("BYTES", b"\x01\0\0\0\xff".to_vec(), None),
         ] {
             check(&answer(&field(2, kind.as_bytes()), &field(6, &bytes)), Ok(wanted));
@@ -254,6 +256,9 @@ mod tests {
         // The second output's bytes are not the first one's.
         let two = [field(5, &field(2, b"UINT8")), field(6, &[1]), field(6, &[2])].concat();
         check(&answer(&field(2, b"UINT8"), &two), Ok(Some("1")));
+        // Nor are its values.
+        let [first, second] = [7, 9].map(|value| field(5, &field(3, &[value])));
+        check(&answer(&first, &field(5, &second)), Ok(Some("7")));
     }
 
     #[test]

@@ -156,8 +156,7 @@ fn lower_paired(pairs: PairCounts) -> f64 {
     let log_above = |mean: f64| {
         let of = |bet: f64| {
             let pay = |worth: f64| (bet * (worth / (1.0 + mean) - 1.0)).ln_1p();
-            let part = |count: f64, worth: f64| if count > 0.0 { count * pay(worth) } else { 0.0 };
-            part(b, 2.0) + part(c, 0.0) + part(n - b - c, 1.0)
+            b * pay(2.0) + c * pay(0.0) + (n - b - c) * pay(1.0)
         };
         log_mean(&BETS.map(of))
     };

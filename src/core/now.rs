@@ -16,3 +16,15 @@ impl Now {
         self.mono_ms.saturating_sub(earlier.mono_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_on_the_clock_that_never_goes_back() {
+        let [before, after] =
+            [(1_000, 9_000_000), (4_500, 8_000_000)].map(|(mono_ms, wall_ms)| Now { mono_ms, wall_ms });
+        assert_eq!((after.since_ms(before), before.since_ms(after)), (3_500, 0));
+    }
+}

@@ -159,4 +159,10 @@ mod tests {
         check("a.yaml", "a", &"x".repeat(FILE_EDIT_BYTES_MAX), true);
         check("a.yaml", "a", &"x".repeat(FILE_EDIT_BYTES_MAX + 1), false);
     }
+
+    #[test]
+    fn kinds_of_rollback_are_written_as_in_the_file() {
+        let kinds = [RollbackKind::Weights, RollbackKind::Revert, RollbackKind::LastGood];
+        assert_eq!(kinds.map(RollbackKind::as_str), ["weights", "revert", "last_good"]);
+    }
 }

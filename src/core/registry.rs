@@ -115,4 +115,32 @@ mod tests {
             assert_eq!(of(uri, version), None, "{uri}");
         }
     }
+
+    #[test]
+    fn the_registry_is_told_of_a_new_stable_one_and_of_rejections_once() {
+        use crate::core::route::tests::route;
+        let table = |variants: &[(&str, Role, u16)]| RouteTable::new(vec![route("digits", variants).into()]);
+        let name = RouteName::new("digits").unwrap();
+        let [one, two] = ["m/v1", "m/v2"].map(Artefact::new);
+        let before = table(&[("v1", Role::Stable, 9_000), ("v2", Role::Canary, 1_000), ("v0", Role::Rejected, 0)]);
+        let mut book = Book::default();
+        assert_eq!(book.look(&before), [], "the first look takes note");
+        assert_eq!((book.stable.len(), book.rejected.len()), (1, 1));
+        assert_eq!(book.look(&before), []);
+        let promoted = table(&[("v2", Role::Stable, 10_000), ("v0", Role::Rejected, 0)]);
+        let champion = [Deed::Champion(name.clone(), two.clone(), None)];
+        assert_eq!((book.look(&promoted), book.look(&promoted)), (champion.clone().into(), champion.clone().into()));
+        book.done(&champion[0]);
+        assert_eq!(book.look(&promoted), [], "until it was told");
+        let rejected = table(&[("v2", Role::Stable, 10_000), ("v1", Role::Rejected, 0), ("v0", Role::Rejected, 0)]);
+        let reject = [Deed::Reject(name.clone(), one.clone(), None)];
+        assert_eq!(book.look(&rejected), reject);
+        book.done(&reject[0]);
+        assert_eq!(book.look(&rejected), []);
+        let again = table(&[("v2", Role::Stable, 9_000), ("v1", Role::Canary, 1_000), ("v0", Role::Rejected, 0)]);
+        let readmit = [Deed::Readmit(name, one)];
+        assert_eq!(book.look(&again), readmit);
+        book.done(&readmit[0]);
+        assert_eq!(book.look(&again), []);
+    }
 }

@@ -332,3 +332,6 @@ impl Release {
         (self, Some(Action::RollBack(intent)))
     }
 }
+
+#[cfg(test)]
+pub(in crate::core) mod tests;

@@ -233,11 +233,7 @@ impl<'a> Looks<'a> {
 }
 
 fn same(a: Option<f64>, b: Option<f64>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => (a - b).abs() < 1e-9,
-        (None, None) => true,
-        _ => false,
-    }
+    a.zip(b).is_some_and(|(a, b)| (a - b).abs() < 1e-9)
 }
 
 impl Iterator for Looks<'_> {

@@ -304,3 +304,6 @@ impl<'a> IntoIterator for &'a RouteTable {
         self.iter()
     }
 }
+
+#[cfg(test)]
+pub(in crate::core) mod tests;

@@ -223,4 +223,11 @@ mod tests {
         let written: Vec<_> = [0, 25, 50, 1000, 1250, 10_000].map(|w| Weight(w).to_string()).into();
         assert_eq!(written, ["0", "0.25", "0.5", "10", "12.5", "100"]);
     }
+
+    #[test]
+    fn a_weight_is_a_fraction_of_ten_thousand() {
+        for (weight, fraction) in [(0, 0.0), (25, 0.0025), (5_000, 0.5), (10_000, 1.0)] {
+            assert!((Weight(weight).fraction() - fraction).abs() < 1e-15, "{weight}");
+        }
+    }
 }

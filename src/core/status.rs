@@ -126,3 +126,52 @@ fn refused(place: &str) -> Box<str> {
     )
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::release::tests::{Bed, FAIL, at, committed, digits, weight};
+
+    fn status(bed: &Bed) -> ReleaseStatus {
+        ReleaseStatus::of(&digits(), bed.release(), &bed.ledger, &bed.world())
+    }
+
+    #[test]
+    fn people_see_where_it_stands_and_which_weight_comes_next() {
+        let mut bed = Bed::new(at(1_000));
+        bed.time(5_000);
+        let ReleaseStatus { state, weight: now, next, at_weight_ms, commit, .. } = status(&bed);
+        assert_eq!(
+            (state, now, next, at_weight_ms, commit),
+            ("baking", weight(1_000), Some(weight(2_500)), 5_000, None)
+        );
+        assert_eq!(status(&Bed::new(at(2_499))).next, Some(weight(2_500)), "above the one it is at");
+        assert_eq!(status(&Bed::new(at(10_000))).next, None);
+        let raising = Bed::raising();
+        assert_eq!(
+            (&*status(&raising).reason, status(&raising).decided_ms),
+            ("the step to 25 %: the plan", Some(1_120_000))
+        );
+    }
+
+    #[test]
+    fn people_see_what_became_of_its_commit() {
+        let of = |outcome| {
+            let mut bed = Bed::rolling_back();
+            bed.branch(outcome);
+            let status = status(&bed);
+            [status.commit, status.trouble, status.waits_for].map(|told| told.map(String::from))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(of(committed()), [some("c1"), None, None]);
+        assert_eq!(of(Outcome::Failing("protected".into())), [None, some("protected"), None]);
+        assert_eq!(of(Outcome::Waiting("pulls/1".into())), [None, None, some("pulls/1")]);
+        assert!(
+            of(Outcome::Refused("pulls/1".into()))[1].as_ref().is_some_and(|why| why.starts_with("pulls/1 was closed"))
+        );
+        assert_eq!(of(Outcome::Moved), [None, None, None]);
+        let mut bed = Bed::rolling_back();
+        bed.judge(FAIL, 60, 0);
+        assert_eq!((status(&bed).state, &*status(&bed).reason), ("rolling_back", "the rollback: worse in errors"));
+    }
+}

@@ -234,4 +234,18 @@ mod tests {
             assert_eq!(Ticket::open(text, &key), Err(TicketError::Malformed), "{text:.20}");
         }
     }
+
+    #[test]
+    fn a_short_prediction_rides_whole_and_a_long_one_as_its_digest() {
+        let short = "x".repeat(PREDICTION_BYTES_MAX);
+        assert_eq!(Prediction::of_json(&short), Prediction::Value(short.as_str().into()));
+        // `printf 'x%.0s' $(seq 65) | sha256sum`
+        let first = [0x95, 0x37, 0xc5, 0xfd, 0xf1, 0x20, 0x48, 0x2f];
+        assert_eq!(Prediction::of_json(&"x".repeat(65)), Prediction::Digest(first));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        assert_eq!(format!("{:?}", TicketKey::new(b"a key of the replicas")), "TicketKey(..)");
+    }
 }

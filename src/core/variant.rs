@@ -181,4 +181,10 @@ mod tests {
         check(&socket, Wire::Http2, "h2c+unix:/run/model.sock", "localhost", None);
         check(&socket, tls(None), "https+unix:/run/model.sock", "localhost", Some("localhost"));
     }
+
+    #[test]
+    fn roles_are_written_as_in_the_file() {
+        let roles = [Role::Stable, Role::Canary, Role::Previous, Role::Rejected, Role::Shadow];
+        assert_eq!(roles.map(Role::as_str), ["stable", "canary", "previous", "rejected", "shadow"]);
+    }
 }

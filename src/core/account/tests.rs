@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::core::{
-    judge::{Part, Policy, Quantile, Took, trial::Trial},
+    judge::{Bound, Guardrail, GuardrailEvidence, Part, Policy, Quantile, Took, trial::Trial},
+    name::GuardrailName,
     stats::histogram::{Histogram, bucket_bound_ms},
 };
 use std::sync::Arc;
@@ -121,4 +122,82 @@ fn every_verdict_says_what_would_change_it() {
     assert!(would_change(Verdict::Fail(Signal::Errors), &evidence)[0].starts_with("nothing that is still seen"));
     let pass = would_change(Verdict::Pass, &evidence);
     assert_eq!(pass, ["evidence against the canary: log e 2.30 stops a raise, 4.61 rolls back; it is 0.00"]);
+}
+
+#[test]
+fn without_both_values_there_is_no_difference() {
+    let mut latency = signal(Signal::Latency, (0.0, 10), (0.0, 10));
+    for (canary, stable, wanted) in [(30.0, 20.0, Some(1.5)), (0.0, 20.0, None), (30.0, 0.0, None), (0.0, 0.0, None)] {
+        (latency.canary, latency.stable) = (canary, stable);
+        let found = difference(&latency, Mode::Requests);
+        assert_eq!(
+            found.map(|found| (found.value, found.interval)),
+            wanted.map(|value| (value, None)),
+            "{canary}, {stable}"
+        );
+    }
+    for (canary, stable) in [(0, 10), (10, 0), (0, 0)] {
+        let errors = signal(Signal::Errors, (0.0, canary), (0.0, stable));
+        assert_eq!(difference(&errors, Mode::Requests), None, "{canary}, {stable}");
+    }
+    // A part of latencies, and one of pairs, likewise.
+    let slow = timed(Part::Answer(Quantile::P99), 0.2, &took(900, 8));
+    assert!(of_latency(&slow, Mode::Requests).is_some());
+    for (canary, stable) in [(0.0, 20.0), (30.0, 0.0)] {
+        assert_eq!(of_latency(&PartEvidence { canary, stable, ..slow.clone() }, Mode::Requests), None);
+    }
+    assert_eq!(of_pairs(&PartEvidence { canary_n: 0.0, ..pairs(0.0, 0.0, 9.0) }), None);
+    assert_eq!(of_pairs(&PartEvidence { test: Test::Requests, ..pairs(4.0, 1.0, 9.0) }), None);
+}
+
+#[test]
+fn copies_differ_from_the_limit_that_the_route_sets() {
+    let mut copies = signal(Signal::Errors, (30.0, 1_000), (0.0, 0));
+    (copies.signal, copies.canary, copies.stable) = (Signal::Disagreement, 0.03, 0.05);
+    let Difference { value, interval } = difference(&copies, Mode::Endpoints).unwrap();
+    let (Interval { low, high }, rate) = (interval.unwrap(), interval::rate(Seen { events: 30.0, n: 1_000.0 }));
+    assert!((value + 0.02).abs() < 1e-12, "{value}");
+    assert!((low - rate.low + 0.05).abs() < 1e-12 && (high - rate.high + 0.05).abs() < 1e-12, "{low}..{high}");
+    copies.canary_n = 0;
+    assert_eq!(difference(&copies, Mode::Requests), None);
+}
+
+#[test]
+fn whole_answers_stand_for_the_signal_where_streams_weigh_the_same() {
+    let mut latency = signal(Signal::Latency, (0.0, 3_200), (0.0, 28_800));
+    (latency.canary, latency.stable) = (1.0, 1.0);
+    latency.parts = vec![
+        timed(Part::Answer(Quantile::P99), 0.2, &took(900, 0)),
+        timed(Part::FirstToken(Quantile::P99), 0.2, &took(900, 8)),
+    ];
+    assert!((difference(&latency, Mode::Requests).unwrap().value - 1.0).abs() < 1e-9);
+    // Ninety requests say nothing of where the slowest hundredth ends.
+    latency.parts = vec![timed(Part::Answer(Quantile::P99), 0.2, &took(9, 0))];
+    assert!(line(&latency, Mode::Requests).contains(" to ?)"), "{}", line(&latency, Mode::Requests));
+}
+
+#[test]
+fn what_is_within_its_bound_or_at_it_needs_no_more() {
+    let mut evidence = Trial::new(&Policy::default()).evidence();
+    evidence.guards.clear();
+    for signal in &mut evidence.signals {
+        signal.log_e_promote = signal.log_e_promote_at;
+    }
+    let guardrail = |state| GuardrailEvidence {
+        guardrail: Guardrail {
+            name: GuardrailName::new("gpu").unwrap(),
+            query: "gpu".into(),
+            bound: Bound::Max(90.0),
+            lasting_ms: 60_000,
+        },
+        value: Some(95.0),
+        broken_ms: 10_000,
+        state,
+    };
+    evidence.guardrails = vec![guardrail(GuardrailState::Within)];
+    let said = would_change(Verdict::Undecided(Reason::Overlap), &evidence);
+    assert_eq!(said, ["a rollback: log e 4.61 against the canary, of all signals together; it is 0.00"]);
+    evidence.guardrails = vec![guardrail(GuardrailState::Broken)];
+    let said = would_change(Verdict::Undecided(Reason::Guardrail), &evidence);
+    assert!(said.len() == 2 && said[0].ends_with("no pass while it is so"), "{said:?}");
 }

@@ -153,3 +153,72 @@ impl Ahead for Slower<'_, LatencyPromote> {
         self.test.log_e()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::stats::histogram::Histogram;
+
+    /// A hundred in bucket 10, two hundred in 20, a hundred in 24: mid-ranks -0.75, 0 and 0.75.
+    fn reference() -> Reference {
+        let mut histogram = Histogram::default();
+        [(10, 100), (20, 200), (24, 100)].into_iter().for_each(|(bucket, n)| histogram.add(bucket, n));
+        let mut reference = Reference::default();
+        reference.learn(&histogram);
+        reference
+    }
+
+    fn near(is: &[(i32, f64)], expected: &[(i32, f64)]) {
+        assert_eq!(is.len(), expected.len());
+        for ((bucket, n), (at, m)) in is.iter().zip(expected) {
+            assert!(bucket == at && (n - m).abs() < 1e-9, "{is:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_slower_canary_shows_stables_latencies_further_up_and_with_bad_luck_more_of_the_slow_ones() {
+        let reference = reference();
+        let distribution = reference.distribution();
+        let slower = Slower::new(LatencyRollback::new(1, 10), (&reference, &distribution), 3, 4.0);
+        near(&slower.latencies(8.0, 3, 0.0), &[(13, 2.0), (23, 4.0), (27, 2.0)]);
+        // 2 x sqrt 3 / 8 x 0.75 = 0.3248 more of the last, as much less of the first.
+        let more = 2.0 * 3.0_f64.sqrt() / 8.0 * 0.75;
+        near(&slower.latencies(8.0, 3, 2.0), &[(13, 2.0 - 2.0 * more), (23, 4.0), (27, 2.0 + 2.0 * more)]);
+        // Never fewer than a tenth, however bad the luck.
+        near(&slower.latencies(8.0, 0, 100.0), &[(10, 0.2), (20, 4.0), (24, 3.8)]);
+        near(&slower.latencies(0.0, 0, 0.0), &[(10, 0.0), (20, 0.0), (24, 0.0)]);
+    }
+
+    #[test]
+    fn the_rank_test_is_given_the_canarys_latencies_and_stables_with_their_own_luck() {
+        let reference = reference();
+        let distribution = reference.distribution();
+        let mut slower = Slower::new(LatencyRollback::new(1, 10), (&reference, &distribution), 3, 4.0);
+        let mut by_hand = LatencyRollback::new(1, 10);
+        let more = 2.0 * 3.0_f64.sqrt() / 8.0 * 0.75;
+        // Of 4 x 8 stable ones the spread is twice as large.
+        let stable_more = 2.0 * 3.0_f64.sqrt() / 32.0 * 0.75;
+        by_hand.update_shares(
+            &[(13, 2.0 - 2.0 * more), (23, 4.0), (27, 2.0 + 2.0 * more)],
+            &[(10, 8.0 - 8.0 * stable_more), (20, 16.0), (24, 8.0 + 8.0 * stable_more)],
+            &distribution,
+        );
+        slower.push(8.0, Luck { canary: 2.0, stable: 1.0 });
+        assert!(slower.grown() > 0.1 && (slower.grown() - by_hand.log_e()).abs() < 1e-12, "{}", slower.grown());
+    }
+
+    #[test]
+    fn promotion_counts_what_is_beyond_stables_quantile_after_what_is_allowed() {
+        let reference = reference();
+        let distribution = reference.distribution();
+        // The median is in bucket 20; four buckets are allowed and one is used up: above 23 lies a quarter, above 20 too.
+        let mut slower = Slower::new(LatencyPromote::new(0.5, 4), (&reference, &distribution), 1, 9.0);
+        let quarter = 100.5 / 401.0;
+        let mut by_hand = LatencyPromote::new(0.5, 4);
+        let counts =
+            Counts { canary_events: 80.0 * quarter, stable_events: 720.0 * quarter, canary: 80.0, stable: 720.0 };
+        by_hand.update_counts(&counts, &reference, 20);
+        slower.push(80.0, Luck::default());
+        assert!(slower.grown().abs() > 0.1 && (slower.grown() - by_hand.log_e()).abs() < 1e-12, "{}", slower.grown());
+    }
+}

@@ -65,4 +65,14 @@ mod tests {
         assert!(passage(3.0, -50.0, 1.0) < 1e-9);
         assert_eq!((passage(1.0, 1.0, 0.0), passage(1.0, 0.9, 0.0)), (1.0, 0.0));
     }
+
+    #[test]
+    fn a_passage_against_the_drift_and_one_far_away_keep_their_digits() {
+        // Phi(-1.5) + exp(2 x 1 x -2 / 4) Phi(0.5) = 0.0668072 + 0.3678794 x 0.6914625.
+        assert!((passage(1.0, -2.0, 4.0) - 0.321_182).abs() < 1e-6, "{}", passage(1.0, -2.0, 4.0));
+        // Phi(1) + exp(4) Phi(-3) = 0.8413447 + 54.59815 x 0.0013499.
+        assert!((passage(2.0, 4.0, 4.0) - 0.915_047).abs() < 1e-5, "{}", passage(2.0, 4.0, 4.0));
+        // exp(2e6) is beyond every float: 0.5 + phi(0) / 2000.
+        assert!((passage(1000.0, 1000.0, 1.0) - 0.500_199_47).abs() < 1e-7, "{}", passage(1000.0, 1000.0, 1.0));
+    }
 }

@@ -312,3 +312,6 @@ fn lognormal(spread: f64) -> Reference {
     reference.learn(&histogram);
     reference
 }
+
+#[cfg(test)]
+mod tests;

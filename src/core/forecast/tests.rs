@@ -126,3 +126,81 @@ fn what_never_comes_is_never_forecast() {
     let both = together(&[way(5.0), way(5.0)], 0.5).unwrap();
     assert!((both - (10.0 + 20.0 * 0.5_f64.sqrt())).abs() < 1e-6, "{both}");
 }
+
+#[test]
+fn a_luck_of_so_many_deviations_is_so_many_times_as_large() {
+    assert_eq!(Luck { canary: 2.0, stable: -3.0 }.times(4.0), Luck { canary: 8.0, stable: -12.0 });
+}
+
+#[test]
+fn between_two_points_a_passage_is_straight() {
+    let passage = Passage { curve: vec![(0.0, 0.0), (100.0, 0.2), (300.0, 0.6), (400.0, 0.6), (500.0, 0.8)] };
+    for (exposures, chance) in [(0.0, 0.0), (50.0, 0.1), (100.0, 0.2), (200.0, 0.4), (350.0, 0.6), (900.0, 0.8)] {
+        assert!((passage.chance(exposures) - chance).abs() < 1e-12, "{exposures}");
+    }
+    assert!((passage.exposures(0.3).unwrap() - 150.0).abs() < 1e-9);
+    assert!((passage.exposures(0.7).unwrap() - 450.0).abs() < 1e-9);
+    assert!((passage.exposures(0.6).unwrap() - 300.0).abs() < 1e-9, "the first time that it is so likely");
+    assert_eq!(passage.exposures(0.81), None);
+    assert!(Passage::never().chance(9.0).abs() < 1e-12);
+    assert_eq!((Passage::there().exposures(0.9), Passage::there().chance(0.0)), (Some(0.0), 1.0));
+}
+
+/// A test whose gain is known: 2 per exposure and more the further luck has strayed, either way, from where it began.
+#[derive(Clone)]
+struct Known {
+    grown: f64,
+    strayed: [f64; 2],
+}
+
+impl Ahead for Known {
+    fn push(&mut self, canary: f64, luck: Luck) {
+        let [of_canary, of_stable] = self.strayed;
+        let more = 0.1 * of_canary * of_canary + 0.01 * of_stable * of_stable;
+        self.grown += canary * (0.002 + 1e-4 * more) + 0.3 * luck.canary + 0.4 * luck.stable;
+        self.strayed = [of_canary + luck.canary, of_stable + luck.stable];
+    }
+
+    fn grown(&self) -> f64 {
+        self.grown
+    }
+}
+
+#[test]
+fn drift_is_averaged_over_pasts_a_deviation_to_either_side_and_luck_makes_the_variance() {
+    let passage = passage(&Known { grown: 1.0, strayed: [0.0; 2] }, 11.0, 400.0);
+    let (mut n, mut drift) = (0.0, 0.0);
+    for (exposures, chance) in &passage.curve[1..] {
+        let block = exposures - n;
+        assert!((block - (0.08 * n).max(10.0)).abs() < 1e-9, "blocks grow by 8 % of what is behind them");
+        // After n exposures luck has strayed by sqrt n: of the four pasts two by the canary's, two by stable's.
+        drift += block * (0.002 + 1e-4 * (0.1 + 0.01) * n);
+        n = *exposures;
+        // 0.3^2 + 0.4^2 an exposure.
+        let by_hand = normal::passage(10.0, drift, 0.25 * n);
+        assert!((chance - by_hand).abs() < 1e-9, "{n}: {chance}, not {by_hand}");
+    }
+    assert!((400.0..440.0).contains(&n), "{n} are looked ahead");
+    assert!((0.01..0.99).contains(&passage.chance(400.0)), "{}", passage.chance(400.0));
+}
+
+#[test]
+fn as_many_exposures_are_looked_ahead_as_asked_and_no_block_more() {
+    let test = Known { grown: 0.0, strayed: [0.0; 2] };
+    assert_eq!(passage(&test, 1e6, 10.0).curve.len(), 2);
+    assert_eq!(passage(&test, 1e6, 20.0).curve.len(), 3);
+}
+
+#[test]
+fn two_signals_together_are_as_likely_as_both() {
+    let way = |curve: &[(f64, f64)]| Way { passage: Passage { curve: curve.to_vec() }, pace: 1.0, wait_s: 0.0 };
+    // Neither ever gets further than 60 %: both together no further than 36 %.
+    let half = way(&[(0.0, 0.0), (100.0, 0.6)]);
+    assert!(together(std::slice::from_ref(&half), 0.5).is_some());
+    assert_eq!(together(&[half.clone(), half], 0.5), None);
+    // The first stays at a half from 10 to 20, the second is there at 15: the first moment counts.
+    let (resting, steady) =
+        (way(&[(0.0, 0.0), (10.0, 0.5), (20.0, 0.5), (30.0, 1.0)]), way(&[(0.0, 0.0), (15.0, 1.0)]));
+    let both = together(&[resting, steady], 0.5).unwrap();
+    assert!((both - 15.0).abs() < 1e-6, "{both}");
+}

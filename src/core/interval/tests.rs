@@ -194,3 +194,43 @@ fn no_events_at_all_are_bounded_by_the_exposures() {
     let Interval { low, high } = paired(perfect);
     assert!((low + high).abs() < 1e-9 && high > 0.0 && high < 0.01, "{low}..{high}");
 }
+
+/// Worked out by another program (Python) from the formulae at the head of `interval`, with the nuisance searched in 400 steps.
+#[test]
+fn the_ends_are_those_of_the_formulae() {
+    let near = |Interval { low, high }: Interval, wanted: [f64; 2]| {
+        assert!((low - wanted[0]).abs() < 1.5e-9 && (high - wanted[1]).abs() < 1.5e-9, "{low}..{high}, not {wanted:?}");
+    };
+    let seen = |events: f64, n: f64| Seen { events, n };
+    near(rate(seen(30.0, 1_000.0)), [0.014_625_518_071, 0.052_471_575_569]);
+    near(rate(seen(0.0, 1_000.0)), [0.0, 0.005_718_798_950]);
+    near(rate(seen(0.0, 0.0)), [0.0, 1.0]);
+    near(difference(seen(30.0, 1_000.0), seen(10.0, 9_000.0)), [0.013_041_150_090, 0.052_545_758_554]);
+    near(difference(seen(200.0, 1_000.0), seen(900.0, 1_000.0)), [-0.758_075_482_949, -0.635_520_329_627]);
+    let pairs = PairCounts { canary_worse: 30.0, stable_worse: 10.0, n: 1_000.0 };
+    near(paired(pairs), [-0.001_589_267_288, 0.044_475_138_153]);
+    let lost = paired(PairCounts { canary_worse: 0.0, stable_worse: 50.0, n: 50.0 });
+    assert!(lost.low <= -1.0, "all of them: {}", lost.low);
+}
+
+#[test]
+fn the_slope_of_the_evidence_is_its_derivative() {
+    for (events, n, p) in [(30.0, 1_000.0, 0.02), (0.0, 50.0, 0.3), (40.0, 50.0, 0.7)] {
+        let seen = Seen { events, n };
+        let (_, slope) = seen.log_above(p);
+        let by_difference = (seen.log_above(p + 1e-6).0 - seen.log_above(p - 1e-6).0) / 2e-6;
+        assert!((slope - by_difference).abs() < 1e-5 * slope.abs(), "{slope}, {by_difference}");
+    }
+}
+
+#[test]
+fn quantiles_that_are_known_for_sure_have_a_ratio_to_a_bucket() {
+    let all_in = |bucket| {
+        let mut histogram = Histogram::default();
+        histogram.add(bucket, 1_000);
+        histogram
+    };
+    // Eight buckets of 2^(1/16) apart, each up to one bucket wide.
+    let Ratio { low, high } = ratio(&all_in(50), &all_in(42), 0.5);
+    assert_eq!((low, high), ((7.0_f64 / 16.0).exp2(), (9.0_f64 / 16.0).exp2()));
+}

@@ -180,3 +180,69 @@ fn the_first_verdict_counts_and_says_when_it_fell() {
     assert_eq!((held.said, held.said.as_str()), (Said::HoldSrm, "hold_srm"));
     assert!(held.at_request < 5_000, "{held:?}");
 }
+
+#[test]
+fn a_block_is_timed_from_the_first_event_and_so_is_the_warm_up() {
+    let setup = Setup::default();
+    let mut events = [event(50_000.0, false), event(52_000.0, true), event(112_500.0, true), event(112_600.0, false)];
+    let blocks: Vec<Block> = Looks::new(&mut events, &setup).map(|look| look.block).collect();
+    assert_eq!(blocks.iter().map(|block| block.at_ms).collect::<Vec<_>>(), [2_000, 4_000, 64_000]);
+    let warm: Vec<bool> = blocks.into_iter().filter_map(|block| Some(!block.requests?.warming_up)).collect();
+    assert_eq!(warm, [false, true], "four seconds after the first event it is cold, a minute after it warm");
+}
+
+#[test]
+fn labels_of_one_variant_wait_for_the_other_ones() {
+    let setup = Setup::default();
+    for first in [true, false] {
+        let mut events = [labelled(0.0, first, 0.0, 0), labelled(5_000.0, !first, 5_000.0, 0)];
+        let at: Vec<f64> = Looks::new(&mut events, &setup).filter_map(|l| l.block.labels.map(|_| l.at_ms)).collect();
+        assert_eq!(at, [6_000.0], "{first}");
+    }
+}
+
+/// `(at, requests of the canary's endpoints, of stable's)` of every window of ten seconds, looked at every three.
+fn windows(events: &mut [Event]) -> Vec<(f64, u64, u64)> {
+    let setup = Setup { interval_ms: 3_000.0, ..Setup::default() };
+    let looks = Looks::new(events, &setup);
+    assert_eq!(looks.chosen().mode, Mode::Endpoints);
+    let sum = |units: &[Unit]| units.iter().map(|unit| unit.completed).sum();
+    looks.filter_map(|l| l.block.endpoints.map(|e| (l.at_ms, sum(&e.canary), sum(&e.stable)))).collect()
+}
+
+#[test]
+fn a_window_lasts_four_looks_however_its_events_lie() {
+    let of = |at_ms, canary, endpoint| Event { endpoint: Some(endpoint), ..event(at_ms, canary) };
+    // Two endpoints of each variant at the start, so that the recording is judged by endpoints.
+    let start = || (0..4).map(|i: u16| of(f64::from(i), i < 2, i % 2)).collect::<Vec<_>>();
+    let both = |at_ms: f64| [of(at_ms, true, 0), of(at_ms, false, 0)];
+    let mut steady = start();
+    steady.extend((1..12).flat_map(|look| both(f64::from(look) * 3_000.0)));
+    assert_eq!(windows(&mut steady), [(12_000.0, 5, 5), (24_000.0, 4, 4), (36_000.0, 4, 4)]);
+    // What comes at the moment when a window has ended is of the next one, also after silence.
+    let mut silence = start();
+    silence.extend(both(12_000.0));
+    silence.extend(both(23_000.0));
+    assert_eq!(windows(&mut silence), [(12_000.0, 2, 2), (24_000.0, 2, 2)]);
+    // The last look of a window is its own, also if nothing came before in it.
+    let mut late = start();
+    late.extend(both(22_000.0));
+    assert_eq!(windows(&mut late), [(12_000.0, 2, 2), (24_000.0, 1, 1)]);
+}
+
+#[test]
+fn an_endpoint_s_failures_are_counted_in_its_window() {
+    let setup = Setup { interval_ms: 3_000.0, ..Setup::default() };
+    let of = |at_ms, canary, endpoint, ok| Event { endpoint: Some(endpoint), ok, ..event(at_ms, canary) };
+    let mut events = [
+        of(0.0, true, 0, false),
+        of(1.0, true, 0, false),
+        of(2.0, true, 1, true),
+        of(3.0, false, 0, true),
+        of(9_000.0, false, 1, false),
+    ];
+    let block = Looks::new(&mut events, &setup).find_map(|look| look.block.endpoints).unwrap();
+    let of = |units: &[Unit]| units.iter().map(|u| (u.completed, u.errors, u.latency.total())).collect::<Vec<_>>();
+    assert_eq!(of(&block.canary), [(2, 2, 0), (1, 0, 1)]);
+    assert_eq!(of(&block.stable), [(1, 0, 1), (1, 1, 0)]);
+}

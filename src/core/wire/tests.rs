@@ -27,8 +27,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Reads, Wire) {
             Err(n) => return (Doubt(before + n), wire),
         }
     }
-    let between = wire.place == Place::Request && !wire.is_in_head();
-    (if between { Whole(wire.heads()) } else { Part(wire.heads()) }, wire)
+    (if wire.is_between() { Whole(wire.heads()) } else { Part(wire.heads()) }, wire)
 }
 
 fn check(text: &str, wanted: Reads) {
@@ -61,6 +60,8 @@ fn lines_end_in_crlf_only() {
     check(&format!("\r\n\r\n{}\r\n{}", get(""), get("x: y\r\n")), Whole(2));
     check("", Whole(0));
     check("\r\n", Whole(0));
+    // A line that says nothing of a target or a version is still a line: what it means is hyper's business.
+    check("GET\r\n\r\n", Whole(1));
     check("\r", Part(0));
     check("GET /a HTTP/1.1\r\nhost: a\r\n", Part(0));
     doubt("", "\nGET");
@@ -135,6 +136,7 @@ fn chunks_are_a_size_and_as_many_bytes() {
         check(&chunked(rest), Whole(1));
         check(&(chunked(rest) + &get("")), Whole(2));
     }
+    check(&chunked("12\r\n0123456789abcdefgh\r\n0\r\n\r\n"), Whole(1));
     check(&chunked("ffffffffffffffff\r\nabc"), Part(1));
     check(&chunked("0000000000000000\r\n\r\n"), Whole(1));
     for (before, rest) in [
@@ -173,6 +175,7 @@ fn bytes_after_a_wish_for_another_protocol_wait_for_the_answer() {
     let head = get("connection: upgrade\r\nupgrade: websocket\r\n");
     check(&head, Part(1));
     check(&(head.clone() + "\n"), Waits(head.len()));
+    check(&(get("user-agent: a\r\nupgrades: x\r\n") + &get("")), Whole(2));
     // Not behind a body, and not in HTTP/1.0.
     check(&(get("upgrade: websocket\r\ncontent-length: 1\r\n") + "a" + &get("")), Whole(2));
     check(&("GET /a HTTP/1.0\r\nupgrade: websocket\r\n\r\n".to_owned() + &get("")), Whole(2));
@@ -257,5 +260,26 @@ proptest! {
         let cut = read(pieces);
         prop_assert_eq!(whole.0, cut.0, "{:?}", String::from_utf8_lossy(&bytes));
         prop_assert_eq!(whole.1.heads(), cut.1.heads());
+    }
+}
+
+#[test]
+fn a_connection_is_between_messages_only_where_one_has_ended_and_none_begun() {
+    for (text, in_head, between) in [
+        ("", false, true),
+        ("\r", true, false),
+        ("\r\n", false, true),
+        ("G", true, false),
+        ("GET ", true, false),
+        ("GET /a HTTP/1.1\r\n", true, false),
+        ("GET /a HTTP/1.1\r\nhost: a", true, false),
+        ("GET /a HTTP/1.1\r\n\r\n", false, true),
+        ("GET /a HTTP/1.1\r\ncontent-length: 2\r\n\r\na", false, false),
+        ("GET /a HTTP/1.1\r\ncontent-length: 2\r\n\r\nab", false, true),
+        ("GET /a HTTP/1.1\r\nupgrade: x\r\n\r\n", false, false),
+        ("\n", false, false),
+    ] {
+        let (_, wire) = read([text.as_bytes()]);
+        assert_eq!((wire.is_in_head(), wire.is_between()), (in_head, between), "{text:?}");
     }
 }

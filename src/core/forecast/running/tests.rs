@@ -118,3 +118,84 @@ fn what_is_reached_needs_nothing_and_what_never_comes_is_not_forecast() {
     assert_eq!(told.pass_seconds.half, Some(0.0), "{told:?}");
     assert_eq!([told.signals[0].unit, told.signals[1].unit], ["requests", "labels"]);
 }
+
+/// A signal whose evidence is at 2 of 6, with these counts of its own.
+fn signal(of: Signal, events: [f64; 2], n: [u64; 2]) -> SignalEvidence {
+    let evidence = Trial::new(&Policy::default()).evidence();
+    let mut signal = evidence.signals.into_iter().find(|signal| signal.signal == of).unwrap();
+    [signal.canary_events, signal.stable_events] = events;
+    [signal.canary_n, signal.stable_n] = n;
+    (signal.log_e_promote, signal.log_e_promote_at) = (2.0, 6.0);
+    (signal.log_e_rollback, signal.log_e_rollback_at) = (2.0, 6.0);
+    signal
+}
+
+fn pairs(n: f64, events: [f64; 2]) -> crate::core::judge::PartEvidence {
+    crate::core::judge::PartEvidence {
+        part: crate::core::judge::Part::Rate,
+        test: Test::Pairs,
+        canary: events[0] / n,
+        stable: events[1] / n,
+        canary_n: n,
+        stable_n: n,
+        canary_events: events[0],
+        stable_events: events[1],
+        weight: None,
+        log_e_rollback: None,
+        log_e_promote: None,
+        took: None,
+    }
+}
+
+#[test]
+fn what_counts_is_the_larger_of_a_signals_own_and_its_pairs() {
+    let mut accuracy = signal(Signal::Accuracy, [4.0, 30.0], [100, 900]);
+    accuracy.parts = vec![pairs(100.0, [3.0, 5.0])];
+    let own = source(&accuracy, 50.0);
+    assert_eq!((own.pairs, own.counts.stable, own.pace), (false, 900.0, 2.0), "as many pairs are no more");
+    accuracy.parts = vec![pairs(101.0, [3.0, 5.0])];
+    let of = source(&accuracy, 50.0);
+    assert!(of.pairs);
+    assert_eq!(
+        of.counts,
+        Counts { canary_events: 3.0, stable_events: 5.0, canary: 101.0, stable: 101.0 },
+        "pairs count the same on both sides"
+    );
+    // Half of (3 + 5 + 1/2) in 102.
+    assert!((of.stable() - 8.5 / 204.0).abs() < 1e-15, "{}", of.stable());
+    assert!((own.stable() - 30.5 / 901.0).abs() < 1e-15, "{}", own.stable());
+    assert!(source(&accuracy, 0.0).pace == 0.0, "no time has gone by");
+}
+
+#[test]
+fn evidence_without_counts_is_taken_to_go_on_as_it_has() {
+    let of = |canary| Source { counts: Counts { canary, stable: 900.0, ..Counts::default() }, pace: 1.0, pairs: false };
+    // 2 in 200 requests: a hundredth a request, so that 4 more take 400.
+    let passage = of(200.0).steady((2.0, 6.0));
+    let (n, chance) = passage.curve[100];
+    // Phi(0) + exp(2 x 4 x 4 / 8) Phi(-8 / sqrt 8) = 0.5 + 54.598 x 0.0023389.
+    assert!((n - 400.0).abs() < 1e-9 && (chance - 0.627_70).abs() < 1e-5, "{n} {chance}");
+    // Of twice as many: Phi(4/4) + exp(4) Phi(-12/4) = 0.84134 + 54.598 x 0.0013499.
+    assert!((passage.chance(800.0) - 0.915_05).abs() < 1e-5, "{}", passage.chance(800.0));
+    assert!((passage.curve[2000].0 - 8000.0).abs() < 1e-6, "twenty times that is looked ahead");
+    assert_eq!(of(200.0).steady((6.0, 6.0)), Passage::there());
+    assert_eq!(of(99.0).steady((2.0, 6.0)), Passage::never(), "too few to go by");
+    assert!(of(100.0).steady((2.0, 6.0)).exposures(0.5).is_some());
+    for none in [0.0, -1.0] {
+        assert_eq!(of(200.0).steady((none, 6.0)), Passage::never(), "{none}");
+    }
+}
+
+#[test]
+fn in_pairs_a_canary_is_seen_that_is_wrong_alone_that_much_more_often() {
+    let mut accuracy = signal(Signal::Accuracy, [0.0, 0.0], [0, 0]);
+    accuracy.parts = vec![pairs(400.0, [8.0, 8.0])];
+    (accuracy.stable, accuracy.margin, accuracy.pass_margin) = (0.98, 0.002, 0.02);
+    let source = source(&accuracy, 100.0);
+    let evidence = Trial::new(&Policy::default()).evidence();
+    let (value, passage) = to_see(&accuracy, &evidence, &source).unwrap();
+    assert!((value - 0.94).abs() < 1e-12, "twice 2 % below stable's 98 %: {value}");
+    let expected = source.way(PairedRollback::new(0.002, HORIZON_BLOCKS), 16.5 / 802.0 + 0.04, (2.0, 6.0));
+    let (is, expected) = (passage.exposures(0.5).unwrap(), expected.exposures(0.5).unwrap());
+    assert!(is > 10.0 && (is - expected).abs() < 1e-6, "{is}, not {expected}");
+}
