@@ -147,3 +147,6 @@ pub struct Judgement {
     /// When this was said.
     pub at: Now,
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ pub mod io {
 #[cfg(test)]
 mod null;
 #[cfg(test)]
+mod releases;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod streams;

@@ -176,7 +176,7 @@ pub(super) fn test(mode: Mode) -> Test {
 
 /// First failures among the requests of a block, which fall on the two as they were drawn.
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn of_users(users: &UserBlock, requests: &Counts, share: f64) -> Counts {
+pub(super) fn of_users(users: &UserBlock, requests: &Counts, share: f64) -> Counts {
     let all = requests.canary + requests.stable;
     Counts {
         canary_events: users.canary as f64,

@@ -4,13 +4,15 @@ use super::*;
 use crate::core::{
     judge::{
         AccuracyPolicy, Arm, EndpointBlock, Guard, GuardState, LabelBlock, ModeChoice, PairBlock, Pairs, Part,
-        Quantile, RequestBlock, Streams, Test, Unit, UserBlock,
+        PartEvidence, Quantile, RequestBlock, SignalEvidence, Streams, Test, Unit, UserBlock,
     },
     stats::{histogram::Histogram, latency::LatencyPromote, reference::Reference, window::Window},
 };
 
 mod guards;
+mod limits;
 mod modes;
+mod shown;
 
 use modes::{streamed, window};
 
