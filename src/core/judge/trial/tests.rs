@@ -13,6 +13,7 @@ mod guards;
 mod limits;
 mod modes;
 mod shown;
+mod siblings;
 
 use modes::{streamed, window};
 
@@ -261,6 +262,7 @@ fn a_restart_after_any_block_loses_no_bit_in_any_mode_and_the_state_stays_small(
             restarted.observe(&block);
             assert_eq!(through.saved(), restarted.saved(), "{mode:?}, block {number}");
             assert_eq!(through.verdict(), restarted.verdict(), "{mode:?}, block {number}");
+            assert_eq!(through.evidence().signals, restarted.evidence().signals, "{mode:?}, block {number}");
         }
         let saved = through.saved();
         assert!(saved.len() * 8 <= 16 * 1024, "{mode:?}: {} bytes", saved.len() * 8);

@@ -1,6 +1,9 @@
 //! What a trial shows, number by number, of blocks small enough to do the sums by hand.
 
-use super::*;
+use super::{
+    channel::{Channel, Timed},
+    *,
+};
 use crate::core::stats::{
     Counts,
     disagreement::DisagreementPromote,
@@ -129,6 +132,22 @@ fn what_copies_told_of_errors_multiplies_what_requests_tell() {
     assert!(errors.parts.iter().all(|part| part.log_e_rollback.unwrap().abs() > 1e-3), "{errors:?}");
     assert!(near(errors.log_e_rollback, sum(|part| part.log_e_rollback)));
     assert!(near(errors.log_e_promote, sum(|part| part.log_e_promote)));
+    assert_eq!(errors.test, Test::Requests, "what most of it comes from");
+    // Requests that say next to nothing leave it to the copies.
+    let mut trial = Trial::new(&all_signals());
+    trial.observe(&copied());
+    trial.observe(&by_requests(arm(20, 0, 50), arm(180, 9, 50)));
+    assert_eq!(trial.evidence().signals[0].test, Test::Pairs);
+}
+
+#[test]
+fn copies_carry_what_they_alone_tell_of_though_it_speaks_for_the_canary() {
+    let mut trial = Trial::new(&only(false, false, true));
+    let pairs = PairBlock { labels: pairs(40, 0, 4), ..PairBlock::default() };
+    trial.observe(&Block { pairs: Some(pairs), ..Block::default() });
+    let accuracy = trial.evidence().signals.remove(0);
+    assert!(accuracy.log_e_rollback < -0.01, "{}", accuracy.log_e_rollback);
+    assert_eq!(accuracy.test, Test::Pairs);
 }
 
 #[test]
@@ -173,31 +192,69 @@ fn of_streams_the_first_token_is_shown() {
     shows(&trial.evidence().signals[1], [32.0, 16.0], [800, 800], [0.0, 0.0]);
 }
 
+/// Whole answers and streams, in these numbers.
+fn mixed(answers: u64, streams: u64) -> Block {
+    let both = || {
+        let of = Streams { first_token: latency(&[(64, streams)]), token_gap: latency(&[(3, streams)]) };
+        Arm { latency: latency(&[(50, answers)]), streams: Some(Box::new(of)), ..arm(answers + streams, 0, 0) }
+    };
+    by_requests(both(), both())
+}
+
+#[test]
+fn streams_are_judged_from_a_twentieth_of_all_answers_on() {
+    for (answers, streams, wanted) in [(961, 39, [true, false]), (950, 50, [true, true]), (39, 961, [false, true])] {
+        let mut trial = Trial::new(&Policy { warmup_requests: 0, ..only(false, true, false) });
+        (0..2).for_each(|_| _ = trial.observe(&mixed(answers, streams)));
+        let parts = trial.evidence().signals.remove(0).parts;
+        let [answer, first] =
+            [Part::Answer, Part::FirstToken].map(|of| parts.iter().any(|told| told.part == of(Quantile::P50)));
+        assert_eq!([answer, first], wanted, "{answers} answers, {streams} streams");
+    }
+    // Where both weigh the same, whole answers are shown.
+    let mut trial = Trial::new(&Policy { warmup_requests: 0, ..only(false, true, false) });
+    (0..2).for_each(|_| _ = trial.observe(&mixed(500, 500)));
+    let p99 = (50.0_f64 / 16.0).exp2();
+    shows(&trial.evidence().signals[0], [p99, p99], [1000, 1000], [0.0, 0.0]);
+}
+
 #[test]
 fn nothing_is_judged_by_a_latency_that_nobody_knows_yet() {
-    use channel::{Channel, Timed};
-    let mut channel = Channel::new(Timed::Answer, crate::core::judge::LatencyPolicy::default(), Mode::Requests);
+    for (mode, judge) in [
+        (Mode::Requests, Channel::judge as fn(&mut Channel, &Histogram, &Histogram)),
+        (Mode::Endpoints, Channel::judge_requests),
+    ] {
+        nothing_is_judged(mode, judge);
+    }
+}
+
+fn nothing_is_judged(mode: Mode, judge: fn(&mut Channel, &Histogram, &Histogram)) {
+    let mut channel = Channel::new(Timed::Answer, crate::core::judge::LatencyPolicy::default(), mode);
     let (slow, quick) = (latency(&[(90, 300)]), latency(&[(50, 300)]));
-    let all = |channel: &Channel| (channel.log_e_against(), channel.log_e_for());
+    let all = |channel: &Channel| {
+        let mut numbers = Vec::new();
+        channel.clone().numbers_of_requests(&mut |number| numbers.push(*number));
+        (channel.log_e_against(), channel.log_e_for(), numbers)
+    };
     let nothing = all(&channel);
     assert!(near(nothing.0, 0.0) && near(nothing.1, 0.0), "{nothing:?}");
     channel.weight = 1.0;
-    channel.judge(&slow, &quick);
+    judge(&mut channel, &slow, &quick);
     assert_eq!(all(&channel), nothing, "nothing is known of stable");
     channel.reference.learn(&latency(&[(50, 199)]));
-    channel.judge(&slow, &quick);
+    judge(&mut channel, &slow, &quick);
     assert_eq!(all(&channel), nothing, "one short of what must be known");
     channel.reference.learn(&quick);
     channel.weight = 0.0;
-    channel.judge(&slow, &quick);
+    judge(&mut channel, &slow, &quick);
     assert_eq!(all(&channel), nothing, "it is not among those that are judged");
     channel.weight = 0.5;
     for (canary, stable) in [(&slow, &Histogram::default()), (&Histogram::default(), &quick)] {
-        channel.judge(canary, stable);
+        judge(&mut channel, canary, stable);
         assert_eq!(all(&channel), nothing, "one of the two has answered nobody");
     }
-    channel.judge(&slow, &quick);
-    assert!(channel.log_e_against() > 1.0 && channel.log_e_for() < 0.0);
+    judge(&mut channel, &slow, &quick);
+    assert!(channel.log_e_for() < 0.0 && (channel.log_e_against() > 1.0) == (mode == Mode::Requests));
 }
 
 #[test]
