@@ -26,9 +26,24 @@ fn clip(p: f64) -> f64 {
     p.clamp(1e-6, 1.0 - 1e-6)
 }
 
-/// The point `(theta_c, theta_s)` of the edge closest to the alternative `(p_c, p_s)`: the minimiser of
-/// `n_s KL(p_s || theta_s) + n_c KL(p_c || theta_c)`. Its derivative in `theta_s` rises and changes sign between `p_s` and
-/// `(p_c - d) / r`: Newton, kept inside that bracket.
+/// Derivative in `theta_s` of the distance `n_s KL(p_s || theta_s) + n_c KL(p_c || theta_c)` where `theta_s = t`, and the
+/// derivative's own. With `c = r t + d`: `n_s (t - p_s) / (t (1-t)) + n_c r (c - p_c) / (c (1-c))`, which rises.
+fn pull(canary: f64, stable: f64, (p_c, p_s): (f64, f64), edge: Edge, t: f64) -> (f64, f64) {
+    let (r, c) = (edge.ratio, edge.at(t));
+    let pull = stable * (t - p_s) / (t * (1.0 - t)) + canary * r * (c - p_c) / (c * (1.0 - c));
+    let slope = stable * (p_s / (t * t) + (1.0 - p_s) / ((1.0 - t) * (1.0 - t)))
+        + canary * r * r * (p_c / (c * c) + (1.0 - p_c) / ((1.0 - c) * (1.0 - c)));
+    (pull, slope)
+}
+
+/// From `t` to where the tangent crosses zero, if that is inside the bracket; else to its middle.
+fn newton(t: f64, (pull, slope): (f64, f64), (low, high): (f64, f64)) -> f64 {
+    let next = t - pull / slope;
+    if low < next && next < high { next } else { 0.5 * (low + high) }
+}
+
+/// The point `(theta_c, theta_s)` of the edge closest to the alternative `(p_c, p_s)`: where [`pull`] changes sign, between `p_s`
+/// and `(p_c - d) / r`. Newton, kept inside that bracket.
 #[must_use]
 pub fn projection(canary: f64, stable: f64, (p_c, p_s): (f64, f64), edge: Edge) -> (f64, f64) {
     let Edge { ratio: r, margin: d } = edge;
@@ -37,24 +52,20 @@ pub fn projection(canary: f64, stable: f64, (p_c, p_s): (f64, f64), edge: Edge) 
     let (mut low, mut high) = (a.min(b), a.max(b));
     let mut t = 0.5 * (low + high);
     for _ in 0..NEWTON_STEPS_MAX {
-        let c = r * t + d;
-        let f = stable * (t - p_s) / (t * (1.0 - t)) + canary * r * (c - p_c) / (c * (1.0 - c));
-        if f > 0.0 {
+        let at = pull(canary, stable, (p_c, p_s), edge, t);
+        if at.0 > 0.0 {
             high = t
         } else {
             low = t
         }
-        let slope = stable * (p_s / (t * t) + (1.0 - p_s) / ((1.0 - t) * (1.0 - t)))
-            + canary * r * r * (p_c / (c * c) + (1.0 - p_c) / ((1.0 - c) * (1.0 - c)));
-        let newton = t - f / slope;
-        let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
+        let next = newton(t, at, (low, high));
         let done = (next - t).abs() <= 1e-15 * t || next <= low || next >= high;
         t = next;
         if done {
             break;
         }
     }
-    (r * t + d, t)
+    (edge.at(t), t)
 }
 
 /// One block's log-factor of the alternative `(p_c, p_s)`; zero when one variant has no exposure.
@@ -204,6 +215,44 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_pull_and_its_slope_are_those_worked_out_by_hand() {
+        let close = |(pull, slope): (f64, f64), by_hand: (f64, f64)| {
+            assert!((pull - by_hand.0).abs() < 1e-9 && (slope - by_hand.1).abs() < 1e-9, "{pull} {slope}");
+        };
+        // t = 1/4, c = t/2 + 1/8 = 1/4: stable 3 (1/4 - 1/2) / (3/16) = -4 and 3 (1/2 16 + 1/2 16/9) = 80/3;
+        // canary 2 1/2 (1/4 - 3/4) / (3/16) = -8/3 and 2 1/4 (3/4 16 + 1/4 16/9) = 56/9.
+        let edge = Edge { ratio: 0.5, margin: 0.125 };
+        close(pull(2.0, 3.0, (0.75, 0.5), edge, 0.25), (-20.0 / 3.0, 80.0 / 3.0 + 56.0 / 9.0));
+        // t = 1/4, c = 2 t = 1/2: 1/4 is stable's own, with 1 (1/4 16 + 3/4 16/9) = 16/3;
+        // canary 1 2 (1/2 - 1/4) / (1/4) = 2 and 1 4 (1/4 4 + 3/4 4) = 16.
+        close(pull(1.0, 1.0, (0.25, 0.25), Edge { ratio: 2.0, margin: 0.0 }, 0.25), (2.0, 64.0 / 3.0));
+    }
+
+    #[test]
+    fn newton_goes_along_the_tangent_and_never_to_the_ends_of_its_bracket() {
+        let check = |pull: f64, bracket, wanted: f64| {
+            let next = newton(0.5, (pull, 4.0), bracket);
+            assert!((next - wanted).abs() < 1e-12, "{pull}, {bracket:?}: {next}");
+        };
+        check(1.0, (0.0, 1.0), 0.25);
+        check(-1.0, (0.0, 1.0), 0.75);
+        check(2.0, (0.0, 0.6), 0.3);
+        check(-2.0, (0.4, 1.0), 0.7);
+        check(4.0, (0.1, 0.5), 0.3);
+        check(-4.0, (0.5, 0.9), 0.7);
+    }
+
+    #[test]
+    fn what_always_or_never_happens_is_projected_to_just_beside_it() {
+        for edge in [Edge { ratio: 1.0, margin: 0.0 }, Edge { ratio: 2.0, margin: 0.0 }] {
+            let (c, s) = projection(1.0, 1.0, (1.0, 1.0), edge);
+            assert!(c < 1.0 && c > 1.0 - 1e-11 && (s - c / edge.ratio).abs() < 1e-12, "{edge:?}: {c} {s}");
+            let (c, s) = projection(1.0, 1.0, (0.0, 0.0), edge);
+            assert!(s > 0.0 && s < 1e-11 && (c - s * edge.ratio).abs() < 1e-12, "{edge:?}: {c} {s}");
         }
     }
 

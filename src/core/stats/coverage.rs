@@ -117,6 +117,22 @@ mod tests {
         assert_eq!(told(&[], 80.0), None, "nothing to compare with");
     }
 
+    #[test]
+    fn shares_served_with_reach_from_the_least_to_the_most() {
+        let mut coverage = Coverage::default();
+        for nobody in [0.0, 1.0] {
+            coverage.served(nobody);
+            assert_eq!(coverage, Coverage::default(), "at {nobody} only one variant serves");
+            assert!(!coverage.has_served());
+        }
+        coverage.served(0.5);
+        coverage.served(0.1);
+        assert!(coverage.has_served());
+        for (share, wanted) in [(0.09, false), (0.1, true), (0.3, true), (0.5, true), (0.51, false)] {
+            assert_eq!(coverage.has_served_with(share), wanted, "{share}");
+        }
+    }
+
     /// Over all outcomes of a few labels, with the odds at the edge of the null and inside it.
     #[test]
     fn the_factor_has_mean_at_most_one_on_the_null() {

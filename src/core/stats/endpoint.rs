@@ -105,6 +105,7 @@ pub fn thinned(events: f64, n: f64, m: f64, cap: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::stats::reference::Reference;
 
     #[test]
     fn a_unit_is_thinned_as_if_its_requests_had_been_drawn() {
@@ -116,6 +117,42 @@ mod tests {
         assert!((thinned(3.0, 10.0, 10.0, 2.0) - 2.0).abs() < 1e-12, "all drawn");
         assert!(thinned(0.0, 10.0, 2.0, 2.0).abs() < 1e-12);
         assert!((thinned(9.0, 10.0, 5.0, 99.0) - 4.5).abs() < 1e-12, "the mean without a cap");
+    }
+
+    #[test]
+    fn thinning_is_exact_up_to_its_limits_and_the_mean_beyond_them() {
+        let check = |[events, n, m, cap]: [f64; 4], wanted: f64| {
+            let thinned = thinned(events, n, m, cap);
+            assert!((thinned - wanted).abs() < 1e-9, "{events} of {n}, {m} drawn, cap {cap}: {thinned}");
+        };
+        // Both draws can just miss the 8 events: P(none) = 2/10 1/9.
+        check([8.0, 10.0, 2.0, 1.0], 44.0 / 45.0);
+        // Of 9 events one is always drawn: 2 9/10.
+        check([9.0, 10.0, 2.0, 2.0], 1.8);
+        check([9.0, 10.0, 2.0, 1.0], 1.0);
+        // Sum of min(k, 64) over the hypergeometric distribution, in exact fractions (Python).
+        check([512.0, 1024.0, 128.0, 64.0], 61.893_188_347_447_5);
+        check([512.0, 1024.0, 128.0, 65.0], 64.0);
+        check([513.0, 1024.0, 128.0, 64.0], 64.0);
+    }
+
+    #[test]
+    fn a_mean_score_is_that_of_the_requests_at_their_own_ranks() {
+        let latency = |of: &[(i32, u64)]| {
+            let mut histogram = Histogram::default();
+            of.iter().for_each(|(bucket, n)| histogram.add(*bucket, *n));
+            histogram
+        };
+        let mut reference = Reference::default();
+        reference.learn(&latency(&[(10, 1), (20, 3)]));
+        let reference = reference.distribution();
+        // Ranks: bucket 10 has -3/4, bucket 20 has 1/4, what lies between -1/2, what lies below -1.
+        let seen = latency(&[(10, 1), (20, 4)]);
+        for (shift, wanted) in [(0, 0.25 / 5.0), (5, -3.0 / 5.0)] {
+            let score = mean_score(&seen, shift, &reference);
+            assert!((score - wanted).abs() < 1e-12, "{shift}: {score}");
+        }
+        assert!(mean_score(&Histogram::default(), 0, &reference).abs() < 1e-12, "no requests, no score");
     }
 
     /// The mean over all outcomes of a window with one request a unit: events at the edge of the null.

@@ -168,6 +168,31 @@ mod tests {
     }
 
     #[test]
+    fn what_took_no_time_or_no_number_is_in_the_lowest_bucket() {
+        for ms in [0.0, -1.0, f64::NAN] {
+            assert_eq!(bucket_of_ms(ms), BUCKET_MIN, "{ms}");
+        }
+    }
+
+    #[test]
+    fn the_bucket_that_just_reaches_a_share_is_its_quantile() {
+        let mut histogram = Histogram::default();
+        histogram.add(1, 1);
+        histogram.add(5, 1);
+        assert_eq!((histogram.quantile(0.5), histogram.quantile(0.51)), (Some(1), Some(5)));
+    }
+
+    #[test]
+    fn a_difference_is_what_came_since() {
+        let (mut then, mut now) = (Histogram::default(), Histogram::default());
+        for (bucket, before, after) in [(1, 4, 4), (2, 4, 10)] {
+            then.add(bucket, before);
+            now.add(bucket, after);
+        }
+        assert_eq!(now.minus(&then).iter().collect::<Vec<_>>(), [(2, 6)]);
+    }
+
+    #[test]
     fn a_count_that_went_down_restarts_from_zero() {
         let (mut then, mut now) = (Histogram::default(), Histogram::default());
         then.add(3, 10);

@@ -239,3 +239,95 @@ impl Numbers for LatencyPromote {
         self.test.numbers(visit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn latency(of: &[(i32, u64)]) -> Histogram {
+        let mut histogram = Histogram::default();
+        of.iter().for_each(|(bucket, n)| histogram.add(*bucket, *n));
+        histogram
+    }
+
+    /// Ranks of -1/2 at bucket 10 and 1/2 at bucket 20.
+    fn reference() -> Reference {
+        let mut reference = Reference::default();
+        reference.learn(&latency(&[(10, 1), (20, 1)]));
+        reference
+    }
+
+    fn close(found: [f64; RANK_BETS.len()], by_hand: impl Fn(f64) -> f64) {
+        for (found, bet) in found.into_iter().zip(RANK_BETS) {
+            assert!((found - by_hand(bet)).abs() < 1e-12, "bet {bet}: {found} instead of {}", by_hand(bet));
+        }
+    }
+
+    #[test]
+    fn the_rank_test_stakes_by_the_smaller_of_the_two_shares() {
+        // Three of four are one variant's, so lambda is a quarter of the bet.
+        let (fast, slow) = (latency(&[(10, 1)]), latency(&[(20, 3)]));
+        let reference = reference().distribution();
+        close(rank_increments(&slow, &fast, 0, &reference), |bet| 3.0 * (bet / 6.0).ln_1p() + (bet / 2.0).ln_1p());
+        close(rank_increments(&fast, &slow, 0, &reference), |bet| (-bet / 2.0).ln_1p() + 3.0 * (-bet / 6.0).ln_1p());
+        // Ten buckets faster the slow ones are as the fast one.
+        close(rank_increments(&slow, &fast, 10, &reference), |bet| 3.0 * (-bet / 6.0).ln_1p() + (bet / 2.0).ln_1p());
+    }
+
+    #[test]
+    fn units_are_staked_as_requests_are() {
+        let (many, one) = (vec![0.5, -1.0, 0.25], vec![-0.5]);
+        let of = |scores: &[f64], factor: f64| scores.iter().map(|s| (factor * s).ln_1p()).sum::<f64>();
+        let scores = Units { canary: many.clone(), stable: one.clone() };
+        close(unit_increments(&scores), |bet| of(&many, bet / 3.0) + of(&one, -bet));
+        let scores = Units { canary: one.clone(), stable: many.clone() };
+        close(unit_increments(&scores), |bet| of(&one, bet) + of(&many, -bet / 3.0));
+    }
+
+    #[test]
+    fn a_block_of_one_variant_is_no_block() {
+        let mut test = LatencyRollback::new(1, 10);
+        let (before, one, nothing) = (test.clone(), latency(&[(10, 1)]), Histogram::default());
+        let reference = reference().distribution();
+        for (canary, stable) in [(&one, &nothing), (&nothing, &one), (&nothing, &nothing)] {
+            test.update(canary, stable, &reference);
+        }
+        assert_eq!(test, before);
+    }
+
+    #[test]
+    fn the_tails_of_a_window_are_the_rate_test_of_its_units() {
+        // Half of stable's past lies at bucket 10, nine tenths up to bucket 20, all up to bucket 30.
+        let mut reference = Reference::default();
+        reference.learn(&latency(&[(10, 50), (20, 40), (30, 10)]));
+        let canary = latency(&[(10, 10), (23, 16), (40, 24)]);
+        let stable = latency(&[(10, 25), (20, 10), (30, 15)]);
+        let window = Window::new(&[&canary], &[&stable, &stable]).unwrap();
+        let mut test = LatencyRollback::of_windows(3, 10);
+        test.update_window(&window, &reference.distribution());
+        // A unit of 50 may show three times the 5 or 1/2 that are expected beyond the two tails, rounded up: 15 and 2. The
+        // canary's 24 beyond bucket 33 are more than that, stable's 15 beyond bucket 20 just as many, beyond bucket 30 it has none.
+        for ((q, _, log_e), stable) in test.log_e_tails().zip([1.0, 0.0]) {
+            let mut by_hand = RateRollback::new(EQUAL, &TAILS_GRID, 10);
+            by_hand.update_units(&Units { canary: vec![1.0], stable: vec![stable; 2] }, EQUAL);
+            assert!((log_e - by_hand.log_e()).abs() < 1e-12, "{q}: {log_e}");
+        }
+    }
+    #[test]
+    fn a_pass_of_windows_is_the_bernoulli_test_of_their_units() {
+        let mut reference = Reference::default();
+        reference.learn(&latency(&[(10, 50), (20, 40), (30, 10)]));
+        let canary = latency(&[(10, 10), (23, 16), (40, 24)]);
+        let stable = latency(&[(10, 25), (20, 10), (30, 15)]);
+        let window = Window::new(&[&canary], &[&stable, &stable]).unwrap();
+        let mut test = LatencyPromote::new(0.9, 10);
+        assert_eq!((test.quantile().to_bits(), test.shift()), (0.9_f64.to_bits(), 10));
+        test.update_window(&window, &reference, &reference.distribution());
+        // 10 and a half over 101 lie beyond p90, bucket 20: of 50 at most three times as many count, 16 rounded up. The canary's
+        // 24 beyond bucket 30 are more than that.
+        let counts = Counts { canary_events: 1.0, stable_events: 2.0 * 15.0 / 16.0, canary: 1.0, stable: 2.0 };
+        let mut by_hand = BernoulliPromote::new(EQUAL);
+        by_hand.update(&counts, Some(window.hoped(20, 10, &reference)));
+        assert!((test.log_e() - by_hand.log_e()).abs() < 1e-12 && test.log_e() < -1e-3, "{}", test.log_e());
+    }
+}

@@ -225,6 +225,37 @@ mod tests {
     }
 
     #[test]
+    fn no_bet_is_larger_than_what_can_be_lost() {
+        // Without any pair in which the other is worse all would be staked: 1/(1+d), and -1/(1-d).
+        for d in [0.02, 0.25] {
+            let (most, least) = (kelly_bet((0.9, 0.0), d), kelly_bet((0.0, 0.9), d));
+            assert!((most - 1.0 / (1.0 + d)).abs() < 1e-12, "{d}: {most}");
+            assert!((least + 1.0 / (1.0 - d)).abs() < 1e-12, "{d}: {least}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_bets_a_fiftieth_of_the_most_at_least() {
+        // At d = 1/4 the most is 4/5, and nobody's past of 20 pairs, evenly split, would bet on a worse canary: 0.016 it is.
+        let mut against = PairedRollback::new(0.25, 10);
+        against.update(&PairCounts { canary_worse: 3.0, stable_worse: 2.0, n: 10.0 });
+        let by_hand = 3.0 * 1.012_f64.ln() + 2.0 * 0.98_f64.ln() + 5.0 * 0.996_f64.ln();
+        assert!((against.log_learnt - by_hand).abs() < 1e-12, "{}", against.log_learnt);
+    }
+
+    #[test]
+    fn a_rollback_bets_nineteen_twentieths_of_the_most_at_most() {
+        // After 980 of 1,000 pairs in which only the canary was worse the best bet at d = 1/4 is beyond 0.95 of 4/5: 0.76 it is.
+        let mut against = PairedRollback::new(0.25, 10);
+        against.update(&PairCounts { canary_worse: 980.0, stable_worse: 0.0, n: 1000.0 });
+        let before = against.log_learnt;
+        against.update(&PairCounts { canary_worse: 1.0, stable_worse: 1.0, n: 2.0 });
+        let by_hand = 1.57_f64.ln() + 0.05_f64.ln();
+        assert!((against.log_learnt - before - by_hand).abs() < 1e-9, "{} after {before}", against.log_learnt);
+        assert_eq!(against.past(), PairCounts { canary_worse: 981.0, stable_worse: 1.0, n: 1002.0 });
+    }
+
+    #[test]
     fn an_empty_block_is_no_block() {
         let (mut against, mut pro) = (PairedRollback::new(0.002, 10), PairedPromote::new(0.02));
         let (before, nothing) = ((against.clone(), pro.clone()), PairCounts::default());

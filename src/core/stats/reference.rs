@@ -111,3 +111,22 @@ impl Distribution {
         2.0 * (below + 0.5 * at) - 1.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_where_something_was_seen() {
+        let mut stable = Histogram::default();
+        stable.add(10, 1);
+        stable.add(20, 3);
+        let mut reference = Reference::default();
+        reference.learn(&stable);
+        let distribution = reference.distribution();
+        for (q, bucket) in [(0.0, 10), (0.25, 10), (0.26, 20), (1.0, 20), (1.1, 20)] {
+            assert_eq!(distribution.quantile(q), bucket, "{q}");
+        }
+        assert_eq!(Reference::default().distribution().quantile(0.5), BUCKET_MIN, "nothing was");
+    }
+}

@@ -126,6 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn the_others_are_told_by_the_lower_median() {
+        let values = [(0, 0.5), (1, 0.1), (2, 0.4), (3, 0.2), (4, 0.3)];
+        for (n, median) in [(1, 0.5), (2, 0.1), (3, 0.4), (4, 0.2), (5, 0.3)] {
+            let mut siblings = Siblings::default();
+            siblings.update(&values[..n], |median| median);
+            assert!(siblings.all().all(|one| (one.others - median).abs() < 1e-12), "of {n}");
+        }
+    }
+
+    #[test]
+    fn what_is_just_at_the_margin_is_still_alike() {
+        for (value, apart) in [(0.5, false), (0.6, true)] {
+            let mut siblings = Siblings::default();
+            for _ in 0..3 {
+                siblings.update(&[(0, 0.0), (1, 0.0), (2, value)], |median| median + 0.5);
+            }
+            let ill = siblings.all().last().unwrap();
+            assert_eq!((ill.is_apart, ill.log_e > 1e-9), (apart, apart), "{ill:?}");
+        }
+    }
+
+    #[test]
     fn two_of_eight_that_always_fail_are_found_and_moods_are_not() {
         let (mut ill, mut moods) = (Siblings::default(), Siblings::default());
         for window in 0..40_u16 {

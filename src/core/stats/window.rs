@@ -132,6 +132,42 @@ mod tests {
         assert!((capped_mean(900.0, 300.0) - 300.0).abs() < 1e-12);
     }
 
+    #[test]
+    fn the_mean_under_a_cap_is_exact_wherever_a_digit_tells() {
+        // By its definition: min(k, cap) with Poisson's chance of k.
+        let by_definition = |expected: f64, cap: f64| {
+            let (mut chance, mut k, mut mean) = ((-expected).exp(), 0.0_f64, 0.0);
+            while k < 100.0 {
+                mean += k.min(cap) * chance;
+                k += 1.0;
+                chance *= expected / k;
+            }
+            mean
+        };
+        for (expected, cap) in [(3.0, 18.0), (3.0, 20.0), (3.0, 1.0), (0.01, 2.0), (0.01, 1.0)] {
+            let (mean, wanted) = (capped_mean(expected, cap), by_definition(expected, cap));
+            assert!((mean - wanted).abs() < 1e-13, "{expected}, {cap}: {mean} instead of {wanted}");
+        }
+        // Far from the cap not even the last digit is lost.
+        assert_eq!(capped_mean(0.1, 50.0).to_bits(), 0.1_f64.to_bits());
+        // m - m m^m e^-m / m!, with Stirling's series for m! at m = 600; above that only the cap counts.
+        let stirling = 1.0 - 1.0 / 7200.0 + 1.0 / (288.0 * 360_000.0);
+        let at_600 = 600.0 - 600.0 / (1200.0 * std::f64::consts::PI).sqrt() * stirling;
+        assert!((capped_mean(600.0, 600.0) - at_600).abs() < 1e-9, "{at_600}");
+        assert!((capped_mean(601.0, 600.0) - 600.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_equal_canary_is_hoped_to_show_stables_past_after_the_shift() {
+        let stable = latency(&[(10, 60), (14, 20), (20, 20)]);
+        let mut reference = Reference::default();
+        reference.learn(&stable);
+        let window = Window::new(&[&stable], &[&stable]).unwrap();
+        // Of 100 requests 20 and a half over 101 lie above bucket 14, 40 and a half over 101 above bucket 10; the cap is far.
+        let (canary, stable) = window.hoped(10, 4, &reference);
+        assert!((canary - 20.5 / 101.0).abs() < 1e-9 && (stable - 40.5 / 101.0).abs() < 1e-9, "{canary} {stable}");
+    }
+
     fn latency(of: &[(i32, u64)]) -> Histogram {
         let mut histogram = Histogram::default();
         of.iter().for_each(|(bucket, n)| histogram.add(*bucket, *n));

@@ -123,4 +123,10 @@ mod tests {
             assert_eq!(finish as usize, position);
         }
     }
+
+    #[test]
+    fn reasons_to_stop_are_called_what_openai_calls_them() {
+        let words = Finish::ALL.map(Finish::as_str);
+        assert_eq!(words, ["stop", "length", "tool_calls", "content_filter", "other", "none"]);
+    }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod board;
+
 fn tally(threads: usize) -> VariantTally {
     let (route, variant) = (RouteName::new("chat").unwrap(), VariantName::new("v2").unwrap());
     VariantTally::new(&route, &variant, &Artefact::new("a"), threads)
@@ -43,8 +45,23 @@ fn a_reading_is_the_sum_over_the_threads() {
         cells.shadow.better.add(6 * n);
         cells.shadow.agreed.add(2 * n);
         cells.shadow.disagreed.add(n);
+        cells.assigned.add(12 * n);
+        cells.pinned.add(13 * n);
+        cells.saved_by_fallback.add(14 * n);
+        cells.fallbacks_served.add(15 * n);
+        cells.bytes_in.add(16 * n);
+        cells.bytes_out.add(17 * n);
+        cells.begun.add(19 * n);
+        cells.ended.add(n);
+        cells.status_classes[4].add(n);
     }
+    tally.labels.labelled.add(5);
+    tally.labels.wrong_micro.add(2_500_000);
     let seen = tally.read();
+    assert_eq!((seen.assigned, seen.pinned, seen.in_flight), (132, 143, 198));
+    assert_eq!((seen.saved_by_fallback, seen.fallbacks_served), (154, 165));
+    assert_eq!((seen.bytes_in, seen.bytes_out, seen.status_classes), (176, 187, [0, 0, 0, 0, 11]));
+    assert_eq!((seen.labelled, seen.wrong_micro), (5, 2_500_000));
     assert_eq!((seen.first_token.counts.total(), seen.first_token.sum_us), (2, 22_000));
     assert_eq!((seen.mean_gap.counts.total(), seen.mean_gap.sum_us), (2, 3_000));
     assert_eq!((seen.token_gap.counts.total(), seen.token_gap.sum_us), (2, 2_000));
@@ -79,6 +96,37 @@ fn endpoints_are_counted_apart_and_the_last_place_takes_the_rest() {
         [(0, 0, 1), (7, 5, 0), (63, 3, 0)]
     );
     assert_eq!((seen[1].1.latency.counts.total(), seen[1].1.latency.sum_us), (1, 4_000));
+}
+
+#[test]
+fn a_time_is_counted_in_the_bucket_of_its_milliseconds() {
+    let tally = tally(1);
+    for us in [1_000, 1_001, 4_000] {
+        tally.threads[0].latency.observe_us(us);
+    }
+    tally.threads[0].shadow.ratio.observe_ms(2.0);
+    let seen = tally.read();
+    assert_eq!(seen.latency.iter().collect::<Vec<_>>(), [(0, 1), (1, 1), (32, 1)]);
+    assert_eq!(seen.latency_sum_us, 6_001);
+    assert_eq!(seen.shadow_ratio.iter().collect::<Vec<_>>(), [(16, 1)]);
+}
+
+#[test]
+fn a_user_who_fails_twice_has_failed() {
+    let tally = tally(1);
+    for _ in 0..2 {
+        tally.user_failed(0, Some(7));
+    }
+    let users = tally.failed_users();
+    assert!(users.len() == 1 && !users.is_empty());
+}
+
+#[test]
+fn a_user_taken_in_is_new_once() {
+    let mut users = FailedUsers::default();
+    // Two of one word, and the first again.
+    assert_eq!([3, 5, 3].map(|user| users.insert(user)), [true, true, false]);
+    assert_eq!((users.len(), users.saved()[0]), (2, 0b101_000));
 }
 
 #[test]

@@ -153,6 +153,167 @@ fn pairs_are_told_at_any_weight() {
     assert_eq!(blocks.next(&look).labels.map(|l| (l.canary, l.stable)), Some((1, 2)), "stable's of the pause are over");
 }
 
+#[test]
+fn requests_wait_for_stable_as_they_do_for_the_canary() {
+    let look = look(0.1, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    serve(canary, 2, Outcome::Ok);
+    assert_eq!(blocks.next(&look), Block::default());
+    serve(stable, 1, Outcome::Ok);
+    let requests = blocks.next(&look).requests.unwrap();
+    assert_eq!((requests.canary.completed, requests.stable.completed), (2, 1));
+    assert_eq!((requests.canary.streams, requests.stable.streams), (None, None), "nothing was streamed");
+}
+
+#[test]
+fn a_block_that_saw_two_weights_has_no_share() {
+    let look = look(0.1, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    serve(stable, 9, Outcome::Ok);
+    let raised = Look { share: 0.2, ..look.clone() };
+    assert_eq!(blocks.next(&raised), Block::default());
+    for (shares, wanted) in [("first 0.1, then 0.2", None), ("all of it 0.2", Some(0.2))] {
+        serve(canary, 1, Outcome::Ok);
+        serve(stable, 4, Outcome::Ok);
+        assert_eq!(blocks.next(&raised).requests.map(|requests| requests.share), Some(wanted), "{shares}");
+    }
+}
+
+#[test]
+fn a_weight_that_goes_before_a_block_could_close_leaves_nothing_behind() {
+    let look = look(0.1, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    let paused = Look { share: 0.0, ..look.clone() };
+    for _ in 0..2 {
+        serve(stable, 50, Outcome::BackendReset);
+        assert_eq!(blocks.next(&paused), Block::default());
+    }
+    serve(canary, 2, Outcome::Ok);
+    serve(stable, 3, Outcome::Ok);
+    let requests = blocks.next(&look).requests.unwrap();
+    assert_eq!((requests.canary.completed, requests.stable.completed, requests.stable.errors), (2, 3, 0));
+}
+
+/// `n` labels of which `wrong` are, to a variant's answers.
+fn label(tally: &VariantTally, n: u64, wrong: u64) {
+    tally.labels.labelled.add(n);
+    tally.labels.wrong_micro.add(wrong * MICRO);
+}
+
+#[test]
+fn labels_wait_for_the_other_variants_and_are_told_once() {
+    let look = look(0.1, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    label(stable, 3, 1);
+    assert_eq!(blocks.next(&look).labels, None, "stable's wait");
+    label(canary, 2, 1);
+    let told = |canary, stable, wrong: [u64; 2]| {
+        let [canary_wrong_micro, stable_wrong_micro] = wrong.map(|n| n * MICRO);
+        Some(LabelBlock { canary, stable, canary_wrong_micro, stable_wrong_micro })
+    };
+    assert_eq!(blocks.next(&look).labels, told(2, 3, [1, 1]));
+    label(canary, 5, 3);
+    assert_eq!(blocks.next(&look).labels, None, "the canary's wait");
+    label(stable, 7, 2);
+    assert_eq!(blocks.next(&look).labels, told(5, 7, [3, 2]));
+}
+
+#[test]
+fn late_labels_of_the_canary_wait_for_stables_in_a_pause_too() {
+    let look = look(0.0, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    label(canary, 2, 1);
+    assert_eq!(blocks.next(&look).labels, None);
+    label(stable, 5, 0);
+    assert_eq!(blocks.next(&look).labels.map(|labels| (labels.canary, labels.stable)), Some((2, 5)));
+}
+
+#[test]
+fn pairs_of_any_one_kind_are_told_and_told_once() {
+    let look = look(0.1, 0);
+    let [canary, _] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    let copies = &canary.threads[0].shadow;
+    let nothing = Pairs::default();
+    for round in 1..=2 {
+        canary.labels.paired.add(round);
+        canary.labels.worse_micro.add(round * 1_000);
+        canary.labels.better_micro.add(round * 500);
+        let told = blocks.next(&look).pairs.unwrap();
+        let labels = Pairs { n: round, canary_worse_micro: round * 1_000, stable_worse_micro: round * 500 };
+        assert_eq!((told.labels, told.errors, told.compared), (labels, nothing, 0));
+
+        copies.paired.add(2 * round);
+        copies.worse.add(round);
+        copies.better.add(1);
+        let told = blocks.next(&look).pairs.unwrap();
+        let errors = Pairs { n: 2 * round, canary_worse_micro: round * MICRO, stable_worse_micro: MICRO };
+        assert_eq!((told.labels, told.errors, told.compared), (nothing, errors, 0));
+
+        copies.agreed.add(round);
+        copies.disagreed.add(1);
+        let told = blocks.next(&look).pairs.unwrap();
+        assert_eq!((told.errors, told.compared, told.disagreed), (nothing, round + 1, 1));
+        assert_eq!(blocks.next(&look).pairs, None);
+    }
+    // One of each: as many labels and errors as comparisons.
+    canary.labels.paired.add(1);
+    copies.paired.add(1);
+    copies.agreed.add(2);
+    assert!(blocks.next(&look).pairs.is_some());
+}
+
+#[test]
+fn failures_that_name_nobody_count_one_by_one_and_once() {
+    let look = look(0.1, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    for (of_canary, of_stable) in [(2, 3), (4, 1)] {
+        for (tally, n) in [(canary, of_canary), (stable, of_stable)] {
+            (0..n).for_each(|_| tally.user_failed(1, None));
+            serve(tally, 1, Outcome::Ok);
+        }
+        assert_eq!(blocks.next(&look).users, Some(UserBlock { canary: of_canary, stable: of_stable }));
+    }
+    assert!(blocks.users().is_empty());
+    serve(canary, 2, Outcome::BackendReset);
+    serve(stable, 1, Outcome::Ok);
+    blocks.next(&look);
+    assert_eq!(blocks.users().len(), 2);
+}
+
+#[test]
+fn a_window_tells_what_an_endpoint_did_in_it() {
+    let look = look(0.5, 0);
+    let [canary, stable] = &look.tallies;
+    let mut blocks = Blocks::from_now(&look);
+    for (window, n) in [(1, 3), (2, 5)] {
+        for tally in [canary, stable] {
+            tally.threads[0].endpoint(4).completed.add(n);
+            tally.threads[0].endpoint(4).errors.add(n - 1);
+        }
+        let units = blocks.next(&Look { now_ms: window * look.window_ms, ..look.clone() }).endpoints.unwrap();
+        for unit in [&units.canary[0], &units.stable[0]] {
+            assert_eq!((unit.endpoint, unit.completed, unit.errors), (4, n, n - 1));
+        }
+    }
+}
+
+#[test]
+fn blocks_are_of_the_cells_they_read_and_of_no_others() {
+    let (these, those) = (look(0.1, 0), look(0.1, 0));
+    let blocks = Blocks::from_now(&these);
+    let [canary, stable] = these.tallies.clone();
+    assert!(blocks.are_of(&these.tallies));
+    assert!(!blocks.are_of(&those.tallies) && !blocks.are_of(&[canary, those.tallies[1].clone()]));
+    assert!(!blocks.are_of(&[those.tallies[0].clone(), stable]));
+}
+
 /// What came about: who, how long, how it ended, what its label said, and whether a look follows.
 type Happened = (bool, u64, usize, Option<bool>, bool);
 
