@@ -145,5 +145,6 @@ mod tests {
             let route = if matches!(command, Command::Route(..)) { Some(&digits) } else { None };
             assert_eq!(command.route(), route, "{word}");
         }
+        assert_eq!(BY_HAND_MS_MAX, 86_400_000, "a day");
     }
 }

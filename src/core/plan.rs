@@ -161,6 +161,13 @@ mod tests {
     }
 
     #[test]
+    fn an_edit_names_the_keys_on_the_way_to_its_scalar() {
+        let edit = FileEdit::new("m/canary.yaml", "spec.containers.0.image", "repo/a:1").unwrap();
+        assert_eq!(edit.keys().collect::<Vec<_>>(), ["spec", "containers", "0", "image"]);
+        assert_eq!((edit.file(), edit.path(), edit.value()), ("m/canary.yaml", "spec.containers.0.image", "repo/a:1"));
+    }
+
+    #[test]
     fn kinds_of_rollback_are_written_as_in_the_file() {
         let kinds = [RollbackKind::Weights, RollbackKind::Revert, RollbackKind::LastGood];
         assert_eq!(kinds.map(RollbackKind::as_str), ["weights", "revert", "last_good"]);

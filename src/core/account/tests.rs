@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::{
-    judge::{Bound, Guardrail, GuardrailEvidence, Part, Policy, Quantile, Took, trial::Trial},
+    judge::{Bound, EndpointEvidence, Guardrail, GuardrailEvidence, Part, Policy, Quantile, Took, trial::Trial},
     name::GuardrailName,
     stats::histogram::{Histogram, bucket_bound_ms},
 };
@@ -183,6 +183,16 @@ fn what_is_within_its_bound_or_at_it_needs_no_more() {
     for signal in &mut evidence.signals {
         signal.log_e_promote = signal.log_e_promote_at;
     }
+    evidence.endpoints = vec![EndpointEvidence {
+        endpoint: 1,
+        address: "10.0.0.1:8080".into(),
+        signal: Signal::Errors,
+        part: Part::Rate,
+        value: 0.5,
+        others: 0.0,
+        log_e: 9.0,
+        log_e_at: 7.0,
+    }];
     let guardrail = |state| GuardrailEvidence {
         guardrail: Guardrail {
             name: GuardrailName::new("gpu").unwrap(),
@@ -197,6 +207,8 @@ fn what_is_within_its_bound_or_at_it_needs_no_more() {
     evidence.guardrails = vec![guardrail(GuardrailState::Within)];
     let said = would_change(Verdict::Undecided(Reason::Overlap), &evidence);
     assert_eq!(said, ["a rollback: log e 4.61 against the canary, of all signals together; it is 0.00"]);
+    let said = would_change(Verdict::Undecided(Reason::Endpoint), &evidence);
+    assert!(said.len() == 2 && said[0].starts_with("endpoint 10.0.0.1:8080 fails 50.0 %"), "{said:?}");
     evidence.guardrails = vec![guardrail(GuardrailState::Broken)];
     let said = would_change(Verdict::Undecided(Reason::Guardrail), &evidence);
     assert!(said.len() == 2 && said[0].ends_with("no pass while it is so"), "{said:?}");

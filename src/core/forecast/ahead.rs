@@ -221,4 +221,22 @@ mod tests {
         slower.push(80.0, Luck::default());
         assert!(slower.grown().abs() > 0.1 && (slower.grown() - by_hand.log_e()).abs() < 1e-12, "{}", slower.grown());
     }
+
+    #[test]
+    fn what_is_supposed_becomes_counts_with_luck_in_deviations_of_one_exposure() {
+        let supposed = Supposed { canary: 0.2, stable: 0.05, stable_per_canary: 4.0 };
+        let block = |canary, stable| {
+            let Counts { canary_events, stable_events, canary, stable } = supposed.block(10.0, Luck { canary, stable });
+            assert!((canary - 10.0).abs() < 1e-12 && (stable - 40.0).abs() < 1e-12);
+            (canary_events, stable_events)
+        };
+        let near = |is: (f64, f64), expected: (f64, f64)| {
+            assert!((is.0 - expected.0).abs() < 1e-9 && (is.1 - expected.1).abs() < 1e-9, "{is:?}, not {expected:?}");
+        };
+        near(block(0.0, 0.0), (2.0, 2.0));
+        // One deviation is sqrt(0.2 x 0.8) = 0.4, and of four stable ones sqrt(4 x 0.05 x 0.95) = 0.43589.
+        near(block(1.0, 1.0), (2.4, 2.435_889_894));
+        near(block(-1.0, -1.0), (1.6, 1.564_110_106));
+        near(block(-9.0, 90.0), (0.0, 40.0));
+    }
 }

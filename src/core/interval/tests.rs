@@ -225,12 +225,15 @@ fn the_slope_of_the_evidence_is_its_derivative() {
 
 #[test]
 fn quantiles_that_are_known_for_sure_have_a_ratio_to_a_bucket() {
-    let all_in = |bucket| {
+    let in_each = |buckets: &[i32]| {
         let mut histogram = Histogram::default();
-        histogram.add(bucket, 1_000);
+        buckets.iter().for_each(|bucket| histogram.add(*bucket, 1_000));
         histogram
     };
     // Eight buckets of 2^(1/16) apart, each up to one bucket wide.
-    let Ratio { low, high } = ratio(&all_in(50), &all_in(42), 0.5);
+    let Ratio { low, high } = ratio(&in_each(&[50]), &in_each(&[42]), 0.5);
     assert_eq!((low, high), ((7.0_f64 / 16.0).exp2(), (9.0_f64 / 16.0).exp2()));
+    // Half in one, half in the next: the median may be in either.
+    let Ratio { low, high } = ratio(&in_each(&[50]), &in_each(&[42, 43]), 0.5);
+    assert_eq!((low, high), ((6.0_f64 / 16.0).exp2(), (9.0_f64 / 16.0).exp2()));
 }

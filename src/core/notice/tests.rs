@@ -158,3 +158,45 @@ fn a_verdict_is_told_when_it_changes_and_again_of_another_attempt() {
     bed.judge(OVERLAP, 9, 0);
     assert_eq!(look(&bed), none, "and a new trial is undecided again");
 }
+
+#[test]
+fn an_endpoint_that_holds_a_release_is_told_once_each_time() {
+    use crate::core::{
+        judge::Part,
+        judge::Signal,
+        release::tests::{Bed, OVERLAP, at},
+    };
+    let of = |endpoint| EndpointEvidence {
+        endpoint,
+        address: format!("10.0.0.{endpoint}:8080").into(),
+        signal: Signal::Errors,
+        part: Part::Rate,
+        value: 0.5,
+        others: 0.0,
+        log_e: 9.0,
+        log_e_at: 7.0,
+    };
+    let mut bed = Bed::new(at(1_000));
+    let mut told = Told::default();
+    let mut look = |bed: &Bed| {
+        let releases = BTreeMap::new();
+        let (judgements, outcomes) = (&bed.judgements, &bed.outcomes);
+        told.look(&Sight { judgements, releases: &releases, wanted: &[], outcomes, now: bed.now })
+    };
+    let mut says = |verdict, endpoints: &[u16]| {
+        bed.judge(verdict, 99, 0);
+        let judgement = bed.judgements.values_mut().next().unwrap();
+        judgement.evidence.endpoints = endpoints.iter().map(|endpoint| of(*endpoint)).collect();
+        look(&bed)
+    };
+    let held = Verdict::Undecided(Reason::Endpoint);
+    assert_eq!(says(OVERLAP, &[1]), [], "it holds nothing");
+    let news = says(held, &[1, 2]);
+    assert_eq!(news.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [Kind::Endpoint; 2]);
+    assert!(news[0].id.ends_with("-1-endpoint-10.0.0.1:8080"), "{}", news[0].id);
+    let why = "endpoint 10.0.0.1:8080 fails 50.0 % of its requests, the canary's others 0.0 %";
+    assert_eq!(news[0].trouble.as_deref(), Some(why));
+    assert_eq!(says(held, &[1, 2]), []);
+    assert_eq!(says(held, &[2]), []);
+    assert_eq!(says(held, &[1, 2]).len(), 1, "the first once more");
+}

@@ -242,7 +242,9 @@ fn an_endpoint_s_failures_are_counted_in_its_window() {
         of(9_000.0, false, 1, false),
     ];
     let block = Looks::new(&mut events, &setup).find_map(|look| look.block.endpoints).unwrap();
-    let of = |units: &[Unit]| units.iter().map(|u| (u.completed, u.errors, u.latency.total())).collect::<Vec<_>>();
-    assert_eq!(of(&block.canary), [(2, 2, 0), (1, 0, 1)]);
-    assert_eq!(of(&block.stable), [(1, 0, 1), (1, 1, 0)]);
+    let of = |units: &[Unit]| {
+        units.iter().map(|u| (u.endpoint, u.completed, u.errors, u.latency.total())).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&block.canary), [(0, 2, 2, 0), (1, 1, 0, 1)]);
+    assert_eq!(of(&block.stable), [(0, 1, 0, 1), (1, 1, 1, 0)]);
 }

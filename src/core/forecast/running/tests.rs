@@ -199,3 +199,99 @@ fn in_pairs_a_canary_is_seen_that_is_wrong_alone_that_much_more_often() {
     let (is, expected) = (passage.exposures(0.5).unwrap(), expected.exposures(0.5).unwrap());
     assert!(is > 10.0 && (is - expected).abs() < 1e-6, "{is}, not {expected}");
 }
+
+/// A test that keeps the blocks it was given.
+#[derive(Clone)]
+struct Kept(Vec<Counts>);
+
+impl Counting for Kept {
+    fn take(&mut self, block: &Counts) {
+        self.0.push(*block);
+    }
+
+    fn evidence(&self) -> f64 {
+        0.0
+    }
+}
+
+#[test]
+fn the_past_is_given_in_blocks_of_ten_that_grow_by_a_quarter_all_in_the_same_proportion() {
+    let counts = Counts { canary_events: 5.0, stable_events: 18.0, canary: 100.0, stable: 900.0 };
+    let Kept(blocks) = with_past(Kept(Vec::new()), &counts);
+    let sizes = [10.0, 10.0, 10.0, 10.0, 10.0, 12.5, 15.625, 19.531_25, 2.343_75];
+    assert_eq!(blocks.len(), sizes.len());
+    for (block, size) in blocks.iter().zip(sizes) {
+        let near = |is: f64, expected: f64| assert!((is - expected).abs() < 1e-9, "{is}, not {expected}: {block:?}");
+        near(block.canary, size);
+        near(block.stable, 9.0 * size);
+        near(block.canary_events, 0.05 * size);
+        near(block.stable_events, 0.18 * size);
+    }
+    assert!(with_past(Kept(Vec::new()), &Counts::default()).0.is_empty());
+}
+
+/// The way from 2 to 6 with that many stable exposures beside one of the canary's.
+fn way<T: Counting>(test: T, source: &Source, rates: (f64, f64), stable_per_canary: f64) -> Passage {
+    let test = with_past(test, &source.counts);
+    let bound = test.evidence() + 4.0;
+    let supposed = Supposed { canary: rates.0, stable: rates.1, stable_per_canary };
+    passage(&Supposing { test, supposed }, bound, EXPOSURES_MAX)
+}
+
+#[test]
+fn each_signal_is_looked_ahead_by_the_test_that_judges_it() {
+    let requests = Evidence { mode: Mode::Requests, ..Evidence::default() };
+    let endpoints = Evidence { mode: Mode::Endpoints, ..Evidence::default() };
+    // 9 in 900, half a one more: 9.5 in 901. Twice what 1.25 times that and 0.2 % more leave is an effect.
+    let errors = signal(Signal::Errors, [1.0, 9.0], [100, 900]);
+    let counted = source(&errors, 50.0);
+    let stable = 9.5 / 901.0;
+    let edge = Edge { ratio: 1.25, margin: 0.002 };
+    let rate = way(RatePromote::new(edge), &counted, (stable, stable), 9.0);
+    assert_eq!(to_pass(&errors, &requests, &counted), rate);
+    assert_eq!(to_pass(&errors, &endpoints, &counted), counted.steady((2.0, 6.0)), "units have no counts");
+    let limit = Edge { ratio: 1.0, margin: 0.0005 };
+    let (value, seen) = to_see(&errors, &requests, &counted).unwrap();
+    let worse = stable + 2.0 * (0.25 * stable + 0.002);
+    assert!((value - worse).abs() < 1e-12, "{value}");
+    assert_eq!(seen, way(RateRollback::new(limit, &ERRORS_GRID, HORIZON_BLOCKS), &counted, (value, stable), 9.0));
+    assert_eq!(to_see(&errors, &endpoints, &counted), None);
+    // Labels: 30.5 in 901 are wrong, 4 % more would be an effect.
+    let accuracy = signal(Signal::Accuracy, [4.0, 30.0], [100, 900]);
+    let counted = source(&accuracy, 50.0);
+    let wrong = 30.5 / 901.0;
+    let edge = |margin| Edge { ratio: 1.0, margin };
+    for evidence in [&requests, &endpoints] {
+        let equal = way(BernoulliPromote::new(edge(0.02)), &counted, (wrong, wrong), 9.0);
+        assert_eq!(to_pass(&accuracy, evidence, &counted), equal);
+        let (value, seen) = to_see(&accuracy, evidence, &counted).unwrap();
+        assert!((value - (1.0 - wrong - 0.04)).abs() < 1e-12, "{value}");
+        let test = BernoulliRollback::new(edge(0.002), HORIZON_BLOCKS);
+        let expected = way(test, &counted, (wrong + 0.04, wrong), 9.0);
+        let [is, expected] = [seen, expected].map(|passage| passage.exposures(0.5).unwrap());
+        assert!((is - expected).abs() < 1e-6, "{is}, not {expected}");
+    }
+    // Pairs, of either: 12.5 in 402 differ, half of them each way.
+    for of in [Signal::Errors, Signal::Accuracy] {
+        let mut paired = signal(of, [0.0; 2], [0; 2]);
+        paired.parts = vec![pairs(401.0, [4.0, 8.0])];
+        let counted = source(&paired, 50.0);
+        let half = 12.5 / 804.0;
+        let expected = way(PairedPromote::new(paired.pass_margin), &counted, (half, half), 1.0);
+        assert_eq!(to_pass(&paired, &requests, &counted), expected);
+        assert_eq!(to_see(&paired, &requests, &counted).is_some(), of == Signal::Accuracy);
+    }
+}
+
+#[test]
+fn exposures_come_at_the_pace_seen_since_the_attempt_began() {
+    let trial = Trial::new(&policy());
+    let mut judgement = judged(&trial, Verdict::Undecided(crate::core::judge::Reason::Overlap), 70_000);
+    judgement.since.wall_ms = 20_000;
+    judgement.evidence.signals = vec![signal(Signal::Accuracy, [4.0, 30.0], [100, 900])];
+    let told = forecast(&judgement);
+    let Needs { exposures, seconds } = told.signals[0].pass;
+    // A hundred labels in fifty seconds.
+    let (labels, seconds) = (exposures.half.unwrap(), seconds.half.unwrap());
+    assert!(labels > 100.0 && (seconds - labels / 2.0).abs() < 1e-6, "{labels} in {seconds} s");
+}

@@ -1,7 +1,10 @@
 //! What people order: what fits, what is refused, and what they are told.
 
 use super::*;
-use crate::core::name::{Artefact, VariantName};
+use crate::core::{
+    name::{Artefact, VariantName},
+    plan::FileEdit,
+};
 
 fn readmit(bed: &mut Bed) -> Result<(String, Vec<News>), Refused> {
     bed.wish(Wish::Readmit(VariantName::new("v2").unwrap()))
@@ -63,6 +66,9 @@ fn a_freeze_is_for_all_routes() {
     assert_eq!((&*frozen.reason, frozen.since_ms), ("because", 1_120_000));
     let (words, _) = bed.order(Command::Unfreeze).unwrap();
     assert_eq!(words, "unfrozen; `digits`: the step to 25 % is committed next");
+    let mut over = Bed::rolled_back();
+    over.order(Command::Freeze).unwrap();
+    assert_eq!(over.order(Command::Unfreeze).unwrap().0, "unfrozen", "of what is over nothing comes next");
     let (words, _) = Bed::new(at(1_000)).order(Command::Freeze).unwrap();
     assert!(words.ends_with("worse canaries are still rolled back"), "nothing was in flight: {words}");
 }
@@ -91,7 +97,11 @@ fn only_what_waits_for_approval_is_approved() {
     bed.time(60_000);
     let (words, _) = bed.wish(Wish::Approve).unwrap();
     assert_eq!(words, "the step to 50 % is committed next; it counts once it is delivered");
-    assert!(refused(bed.wish(Wish::Approve)).contains("nothing waits for approval"), "it is on its way");
+    let why = refused(bed.wish(Wish::Approve));
+    assert_eq!(why, "nothing waits for approval: the step to 50 % is committed next; it counts once it is delivered");
+    let mut bed = Bed::raising();
+    bed.branch(Outcome::Waiting(place()));
+    assert!(refused(bed.wish(Wish::Approve)).contains("the step to 25 % waits for people to merge it"));
     let mut step = Bed::new(at(1_000));
     step.judge(OVERLAP, 100, 0);
     step.time(120_000);
@@ -148,6 +158,17 @@ fn what_was_rejected_is_let_in_again_by_a_commit() {
     assert_eq!(news, [News::Readmitting(digits())]);
     let asked = bed.wanted().pop().unwrap().intent;
     assert_eq!((asked.to, &*asked.by, asked.window_ms), (Move::Readmit(weight(1_000)), "ann", [1_060_000; 2]));
+    assert_eq!((&*asked.reason, asked.digest, &*asked.set), ("because", rejected().digest, &[][..]));
+    let (mut bed, mut file) = (Bed::rolled_back(), rejected());
+    let beside = FileEdit::new("canary.yaml", "spec.replicas", "1").unwrap();
+    file.plan.as_mut().unwrap().steps[0].set = vec![beside.clone()];
+    bed.deliver(file);
+    readmit(&mut bed).unwrap();
+    assert_eq!(*bed.wanted().pop().unwrap().intent.set, [beside]);
+    let (mut bed, mut file) = (Bed::rolled_back(), rejected());
+    file.plan.as_mut().unwrap().steps.drain(..3);
+    bed.deliver(file);
+    assert!(refused(readmit(&mut bed)).contains("no first step"), "all at once is no first step");
     for (change, why) in [
         ((|bed| bed.git = false) as fn(&mut Bed), "no Git remote"),
         (|bed| drop(bed.order(Command::Freeze)), "unfreeze first"),
@@ -190,13 +211,14 @@ fn it_is_let_in_at_once_where_the_file_wants_it_and_there_is_no_branch_or_people
     assert!(refused(readmit(&mut bed)).contains("commit `role: canary`"), "the file says 0");
     // Another route's entry of the same artefact is not touched, nor another artefact's of this route.
     let mut bed = Bed::rolling_back();
-    bed.ledger.quarantine[0].diverged = true;
     let of = bed.ledger.quarantine[0].clone();
+    bed.ledger.quarantine[0].diverged = true;
     for (name, artefact) in [("faces", of.intent.artefact.clone()), ("digits", Artefact::new("m/v9"))] {
         let mut other = of.clone();
         (other.intent.route, other.intent.artefact) = (RouteName::new(name).unwrap(), artefact);
-        bed.ledger.quarantine.push(other);
+        bed.ledger.quarantine.insert(0, other);
     }
-    readmit(&mut bed).unwrap();
+    let (_, news) = readmit(&mut bed).unwrap();
+    assert_eq!(news, [News::Lifted(Box::new(of.intent))]);
     assert_eq!(bed.ledger.quarantine.len(), 2);
 }

@@ -133,6 +133,11 @@ fn a_release_tells_what_is_wrong_with_it() {
     assert_eq!(alone.hold(), Some(Hold::NoHeir), "an outage by safety is worse");
     assert!(alerts(&alone).contains(&Alert::NoHeir));
     assert_eq!(alone.ledger.quarantine.len(), 1, "nothing is clamped");
+    // At zero, too: it may be raised while the rollback is on its way.
+    let mut zero = Bed::new(Route { shadows: [(1, Weight::FULL)].into(), ..at(0) });
+    zero.ledger.quarantine = alone.ledger.quarantine.clone();
+    zero.judge(FAIL, 0, 0);
+    assert_eq!(zero.hold(), Some(Hold::NoHeir));
     let words = Alert::ALL.map(Alert::as_str);
     let wanted = ["write_blocked", "clamp_stale", "delivery_stale", "diverged", "no_heir", "overdue", "by_hand"];
     assert_eq!(words, wanted);

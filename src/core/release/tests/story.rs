@@ -46,6 +46,9 @@ fn a_promotion_is_watched_and_ends_when_nothing_speaks_against_it() {
     bed.judge(Verdict::Undecided(Reason::Guardrail), 1_000, 100);
     assert_eq!(bed.hold(), Some(Hold::Undecided(Reason::Guardrail)));
     bed.judge(OVERLAP, 1_000, 100);
+    bed.order(Command::Freeze).unwrap();
+    assert_eq!(bed.hold(), Some(Hold::Frozen));
+    bed.order(Command::Unfreeze).unwrap();
     bed.look();
     assert_eq!(bed.moves(), [Move::Finish]);
     bed.deliver(planned(&[("v2", Role::Stable, 10_000), ("v1", Role::Previous, 0)]));
@@ -251,4 +254,39 @@ fn states_have_words_and_say_whether_they_are_the_end() {
         assert_eq!(state.raise().is_some(), word == "advancing", "{word}");
         assert_eq!(state.intent().is_some(), matches!(word, "advancing" | "rolling_back"), "{word}");
     }
+}
+
+#[test]
+fn a_release_begins_at_its_file_s_weight_when_it_is_delivered() {
+    let now = Now { mono_ms: 7_000, wall_ms: 9 };
+    let begun = Release::begin(&at(1_000), 3, now).unwrap();
+    assert_eq!(
+        (begun.attempt, begun.stay.weight, begun.stay.promoted, begun.stay.spell.since),
+        (3, weight(1_000), false, now)
+    );
+    let begun = Release::begin(&promoted(), 1, now).unwrap();
+    assert_eq!((begun.stay.weight, begun.stay.promoted), (weight(9_500), true));
+    assert_eq!(Release::begin(&rejected(), 1, now), None, "that is no release");
+}
+
+#[test]
+fn what_is_known_to_be_rejected_is_rolled_back_when_a_file_puts_it_under_release() {
+    let mut bed = Bed::new(at(1_000));
+    bed.ledger.quarantine = Bed::rolling_back().ledger.quarantine;
+    bed.look();
+    assert_eq!((bed.state(), bed.release().state.intent()), ("rolling_back", Some(&bed.ledger.quarantine[0].intent)));
+}
+
+#[test]
+fn a_raise_in_flight_is_left_alone_until_it_is_late() {
+    let mut bed = Bed::raising();
+    assert_eq!(bed.state_at(400_000), "advancing");
+    bed.branch(committed());
+    assert_eq!(bed.state_at(720_000), "holding", "ten minutes since it was decided");
+    // What a person ordered against the evidence, the plan does not take back.
+    let mut bed = Bed::new(at(1_000));
+    bed.judge(OVERLAP, 0, 0);
+    bed.wish(Wish::Promote { override_judge: true }).unwrap();
+    assert_eq!(bed.hold(), None);
+    assert_eq!((bed.state(), &*bed.wanted()[0].intent.by), ("advancing", "ann"));
 }
