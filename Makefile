@@ -35,7 +35,7 @@ real: ## installs the real parts that tests run against (under target/real)
 	tests/real/gitea/setup.sh target/real/bin
 	tests/real/mlflow/setup.sh target/real/mlflow
 
-test: check real ## all checks and tests, and what a request costs; what CI runs
+test: check real ## all checks and tests, and what a request costs; CI runs it, and test-k8s
 	$(CARGO) test --locked
 	$(MAKE) instructions
 
@@ -44,6 +44,7 @@ test-chart: ## the chart and the dashboard, rendered by a real helm
 	$(CARGO) test --locked --test it chart::
 
 test-k8s: ## against a real Kubernetes API server (or the cluster of KUBECONFIG) and a real Argo CD, built at the first run
+	tests/real/git/setup.sh
 	tests/real/chart/setup.sh target/real/bin
 	tests/real/k8s/setup.sh target/real/bin
 	$(CARGO) test --locked --test it k8s:: -- --ignored --nocapture --test-threads=1

@@ -4,6 +4,10 @@
 //! unless KUBECONFIG names one.
 
 mod bed;
-mod delivered;
+mod branch;
+mod by_hand;
+mod clusters;
 mod journey;
+mod up_and_down;
 mod watched;
+mod weights;

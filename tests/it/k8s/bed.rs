@@ -1,16 +1,23 @@
-//! A cluster: etcd and kube-apiserver on loopback, or the one that KUBECONFIG names.
+//! A cluster: etcd and kube-apiserver on loopback, or the one that KUBECONFIG names; and an Argo CD over it.
 
+use serde::Deserialize as _;
+use serde_yaml::Value;
 use std::{
-    cell::RefCell,
     fs,
     io::Write as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-/// How long anything of the cluster may take.
-pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+/// How long anything of the cluster may take, on a busy machine with cold caches.
+const DEADLINE: Duration = Duration::from_secs(300);
+/// Argo CD's polling of Git (`timeout.reconciliation`); its own default is three minutes.
+pub(super) const POLLING: Duration = Duration::from_secs(10);
+/// What is made in a cluster that was given bears this label, and goes away again.
+const LABEL: &str = "coalmine.dev/test";
 
 /// Waits until `state` gives something, asking now and then: what is asked is another process.
 #[track_caller]
@@ -37,22 +44,28 @@ pub(super) fn part(name: &str) -> PathBuf {
     path
 }
 
-/// The cluster. What it started ends with it.
+/// The cluster. What was started for it ends with it, or with this process.
 #[derive(Debug)]
 pub(super) struct Bed {
-    home: tempfile::TempDir,
+    home: PathBuf,
     own: bool,
     kubeconfig: PathBuf,
-    /// Writers of mounted directories.
-    mounts: RefCell<Vec<Child>>,
+    /// Of this process.
+    run: String,
+    /// Cleans up when its standard input ends.
+    keeper: Child,
 }
 
 impl Bed {
     pub(super) fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().unwrap().keep();
         let given = std::env::var_os("KUBECONFIG").map(PathBuf::from);
-        let kubeconfig = given.clone().unwrap_or_else(|| home.path().join("kube/kubeconfig"));
-        let bed = Self { home, own: given.is_none(), kubeconfig, mounts: RefCell::default() };
+        let kubeconfig = given.clone().unwrap_or_else(|| home.join("kube/kubeconfig"));
+        let run = home.file_name().unwrap().to_string_lossy().trim_start_matches('.').to_lowercase();
+        let mut keeper = Command::new(root().join("tests/real/k8s/keep.sh"));
+        keeper.arg(root().join("target/real/bin")).arg(&home).args(given.is_some().then_some(&run));
+        let keeper = keeper.env("KUBECONFIG", &kubeconfig).stdin(Stdio::piped()).spawn().unwrap();
+        let bed = Self { home, own: given.is_none(), kubeconfig, run, keeper };
         if bed.own {
             ["kube-apiserver", "etcd"].into_iter().for_each(|name| drop(part(name)));
             bed.up();
@@ -61,13 +74,28 @@ impl Bed {
         bed
     }
 
+    /// With an Argo CD over it, for all tests of this process.
+    pub(super) fn with_argo_cd() -> &'static Self {
+        static BED: OnceLock<Bed> = OnceLock::new();
+        BED.get_or_init(|| {
+            let bed = Self::new();
+            bed.script("argocd-up.sh", &[&bed.path("argocd")]);
+            bed
+        })
+    }
+
     /// Whether the API server is ours to stop.
     pub(super) fn own(&self) -> bool {
         self.own
     }
 
+    /// A name that is free in this cluster.
+    pub(super) fn name(&self, name: &str) -> String {
+        if self.own { name.to_owned() } else { format!("{name}-{}", self.run) }
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
+        self.home.join(name)
     }
 
     /// With all rights.
@@ -75,13 +103,21 @@ impl Bed {
         &self.kubeconfig
     }
 
+    /// Where etcd listens for whoever knows it.
+    pub(super) fn etcd(&self) -> SocketAddr {
+        let ports = fs::read_to_string(self.path("kube/ports")).unwrap();
+        format!("127.0.0.1:{}", ports.split_whitespace().next().unwrap()).parse().unwrap()
+    }
+
     /// Keeps a directory equal to a ConfigMap by the kubelet's own writer, and waits until it is there.
     pub(super) fn mount(&self, namespace: &str, config_map: &str, dir: &Path) {
-        let mut writer = Command::new(part("kubelet-mount"));
-        writer.args(["-namespace", namespace, "-configmap", config_map, "-dir"]).arg(dir);
-        let log = fs::File::create(self.path("kubelet-mount.log")).unwrap();
-        let writer = writer.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null()).stderr(log).spawn().unwrap();
-        self.mounts.borrow_mut().push(writer);
+        let mut writer = Command::new("sh");
+        writer.args(["-c", "timeout -k 5 3600 \"$@\" & echo $! > \"$KEPT\"", "sh"]);
+        writer.arg(part("kubelet-mount")).args(["-namespace", namespace, "-configmap", config_map, "-dir"]).arg(dir);
+        let log = fs::File::create(self.path(&format!("{namespace}-mount.log"))).unwrap();
+        let kept = self.path(&format!("{namespace}-mount.pid"));
+        writer.env("KEPT", kept).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null()).stderr(log);
+        assert!(writer.stdout(Stdio::null()).status().unwrap().success());
         await_state("the mounted directory", || dir.join("..data").exists().then_some(()));
     }
 
@@ -91,10 +127,10 @@ impl Bed {
     }
 
     /// Runs one of the scripts beside `setup.sh` with `target/real/bin` as its first argument.
-    pub(super) fn script(&self, name: &str, arguments: &[&Path]) {
+    fn script(&self, name: &str, arguments: &[&Path]) {
         let mut script = Command::new(root().join("tests/real/k8s").join(name));
         script.arg(root().join("target/real/bin")).args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        script.env("RECONCILE", super::delivered::POLLING).stdin(Stdio::null());
+        script.env("RECONCILE", format!("{}s", POLLING.as_secs())).stdin(Stdio::null());
         // What it leaves running must not hold our pipes.
         let log = self.path(&format!("{name}.log"));
         let file = fs::File::create(&log).unwrap();
@@ -124,11 +160,18 @@ impl Bed {
         child.wait_with_output().unwrap()
     }
 
+    /// Applies objects.
     pub(super) fn apply(&self, manifest: &str) {
-        self.kubectl(&["apply", "-f", "-"], manifest);
+        for document in serde_yaml::Deserializer::from_str(manifest) {
+            let mut object = Value::deserialize(document).unwrap();
+            let Some(metadata) = object.get_mut("metadata").and_then(Value::as_mapping_mut) else { continue };
+            let labels = metadata.entry("labels".into()).or_insert_with(|| Value::Mapping(serde_yaml::Mapping::new()));
+            labels[LABEL] = self.run.as_str().into();
+            self.kubectl(&["apply", "-f", "-"], &serde_yaml::to_string(&object).unwrap());
+        }
     }
 
-    /// A namespace, made anew.
+    /// A namespace, if it is not there.
     pub(super) fn namespace(&self, name: &str) {
         self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name} }}\n"));
     }
@@ -145,10 +188,8 @@ impl Bed {
         let output = helm.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for document in String::from_utf8(output.stdout).unwrap().split("\n---") {
-            let mut object: serde_yaml::Value = serde_yaml::from_str(document).unwrap();
-            let Some(metadata) = object.get_mut("metadata").and_then(|metadata| metadata.as_mapping_mut()) else {
-                continue;
-            };
+            let mut object: Value = serde_yaml::from_str(document).unwrap();
+            let Some(metadata) = object.get_mut("metadata").and_then(Value::as_mapping_mut) else { continue };
             // As `helm install` does.
             metadata.entry("namespace".into()).or_insert_with(|| namespace.into());
             self.apply(&serde_yaml::to_string(&object).unwrap());
@@ -158,7 +199,8 @@ impl Bed {
     /// A kubeconfig of a service account: its token, and nobody else's rights.
     pub(super) fn account(&self, namespace: &str, account: &str) -> PathBuf {
         let token = self.kubectl(&["-n", namespace, "create", "token", account], "");
-        let given: serde_yaml::Value = serde_yaml::from_str(&fs::read_to_string(&self.kubeconfig).unwrap()).unwrap();
+        let given = self.kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"], "");
+        let given: Value = serde_yaml::from_str(&given).unwrap();
         let cluster = serde_json::to_string(&given["clusters"][0]["cluster"]).unwrap();
         let path = self.path(&format!("{namespace}-{account}.kubeconfig"));
         let token = token.trim();
@@ -178,29 +220,20 @@ current-context: x
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        for writer in self.mounts.get_mut() {
-            let _ = writer.kill();
-            let _ = writer.wait();
-        }
-        // Argo CD first: it would complain about an API server that has gone.
-        let parts = [
-            "argocd/controller",
-            "argocd/applicationset",
-            "argocd/repo-server",
-            "argocd/redis",
-            "kube/apiserver",
-            "kube/etcd",
-        ];
-        parts.iter().for_each(|part| end(&self.path(&format!("{part}.pid"))));
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
 
 /// Ends the process whose id stands in a file, and waits until it has ended.
 fn end(file: &Path) {
-    let Ok(pid) = fs::read_to_string(file) else { return };
+    let pid = fs::read_to_string(file).unwrap();
     let pid = pid.trim();
-    let _ = Command::new("kill").arg(pid).stderr(Stdio::null()).status();
-    let there = PathBuf::from("/proc").join(pid);
-    await_state("a process to end", || (!there.exists()).then_some(()));
-    let _ = fs::remove_file(file);
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    // Nobody may care for what is left of it.
+    let stat = Path::new("/proc").join(pid).join("stat");
+    await_state("a process to end", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")).then_some(())
+    });
+    fs::remove_file(file).unwrap();
 }

@@ -8,5 +8,6 @@ cd "$(dirname "$0")"
 version=$(sed -n 's/.*helm.sh\/helm\/v3 v/v/p' go.mod | head -1)
 [ -x "$bin/helm" ] && [ "$(cat "$bin/helm.version" 2>/dev/null)" = "$version" ] && exit 0
 . ../go.sh
-GOBIN=$bin go install -trimpath -ldflags "-s -w" helm.sh/helm/v3/cmd/helm
+export GOBIN="$bin"
+again go install -trimpath -ldflags "-s -w" helm.sh/helm/v3/cmd/helm
 echo "$version" > "$bin/helm.version"

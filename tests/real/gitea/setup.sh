@@ -18,6 +18,7 @@ stamp=$(cat go.mod go.sum setup.sh | sha256sum | cut -c1-16)
 [ "$(cat "$bin/gitea.stamp" 2>/dev/null)" = "$stamp" ] && exit 0
 . ../go.sh
 echo "building Gitea (cold: minutes)" >&2
+again go list -deps -tags "sqlite sqlite_unlock_notify" code.gitea.io/gitea >/dev/null
 GOFLAGS=-p=2 go build -tags "sqlite sqlite_unlock_notify" -trimpath -ldflags "-s -w" -o "$bin/gitea" code.gitea.io/gitea
 module=$(go list -m -f '{{.Dir}}' code.gitea.io/gitea)
 rm -rf "$bin/gitea-static"

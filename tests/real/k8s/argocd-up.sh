@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Starts Argo CD's application controller and its repository server outside the cluster, against the API server of KUBECONFIG,
-# with a Redis of their own on loopback (about 10 s, 400 MB).
+# Starts Argo CD's application controller, its ApplicationSet controller and its repository server outside the cluster, against the
+# API server of KUBECONFIG, with a Redis of their own on loopback (about 10 s, 500 MB).
 #   argocd-up.sh BIN DIR      BIN holds argocd, kubectl and argocd-manifests (setup.sh)
-# RECONCILE (default 180s) is Argo CD's polling of Git. Stop it with the ids in DIR/*.pid; after an hour it stops by itself.
+# RECONCILE (default 180s) is Argo CD's polling of Git (`timeout.reconciliation`). DIR/metrics is where the controller tells its
+# metrics. Stop it with the ids in DIR/*.pid; after an hour it stops by itself.
 set -eu
 bin=$1 dir=$2
 mkdir -p "$dir"/{tls,ssh,plugins,gpg/keys,gpg/source}
@@ -10,6 +11,11 @@ cd "$dir"
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 kubectl() { "$bin/kubectl" "$@"; }
 redis=$(free_port) repo=$(free_port) metrics=$(free_port) repo_metrics=$(free_port)
+set_metrics=$(free_port) set_probe=$(free_port) set_hook=$(free_port)
+if kubectl -n argocd get deployments,statefulsets -o name 2> /dev/null | grep . >&2; then
+  echo "this cluster has an Argo CD of its own; two of them would be at odds" >&2
+  exit 1
+fi
 
 timeout -k 5 3600 redis-server --port "$redis" --bind 127.0.0.1 --save "" --appendonly no > redis.log 2>&1 &
 echo $! > redis.pid
@@ -24,7 +30,7 @@ metadata: {name: default}
 spec: {sourceRepos: ["*"], destinations: [{namespace: "*", server: "*"}], clusterResourceWhitelist: [{group: "*", kind: "*"}]}
 YAML
 # An established kind is offered a moment later.
-for _ in $(seq 100); do
+for _ in $(seq 500); do
   kubectl apply -n argocd -f project.yaml > project.log 2>&1 && break
   sleep 0.2
 done
@@ -40,10 +46,16 @@ echo $! > repo-server.pid
 ARGOCD_BINARY_NAME=argocd-application-controller timeout -k 5 3600 "$bin/argocd" --namespace argocd --metrics-port "$metrics" \
   --redis "127.0.0.1:$redis" --repo-server "127.0.0.1:$repo" --repo-server-plaintext > controller.log 2>&1 &
 echo $! > controller.pid
-for _ in $(seq 600); do
-  curl -s --max-time 1 "http://127.0.0.1:$metrics/healthz" > /dev/null 2>&1 && exit 0
+ARGOCD_BINARY_NAME=argocd-applicationset-controller timeout -k 5 3600 "$bin/argocd" --namespace argocd \
+  --argocd-repo-server "127.0.0.1:$repo" --repo-server-plaintext --metrics-addr "127.0.0.1:$set_metrics" \
+  --probe-addr "127.0.0.1:$set_probe" --webhook-addr "127.0.0.1:$set_hook" > applicationset.log 2>&1 &
+echo $! > applicationset.pid
+echo "127.0.0.1:$metrics" > metrics
+answers() { curl -s --max-time 1 "http://127.0.0.1:$1" > /dev/null 2>&1; }
+for _ in $(seq 1800); do
+  answers "$metrics/healthz" && answers "$set_metrics/metrics" && exit 0
   sleep 0.1
 done
-echo "the application controller did not answer; see $dir/controller.log" >&2
-tail -3 controller.log >&2
+echo "Argo CD's controllers did not answer; see $dir" >&2
+tail -n 3 controller.log applicationset.log >&2
 exit 1
