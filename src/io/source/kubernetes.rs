@@ -2,7 +2,8 @@
 //!
 //! The watch begins with what there is, and goes on from where it left off, through restarts of the API server too; only when the
 //! server has forgotten that place (`410 Gone`) does it begin anew. A server that cannot be reached changes nothing about the last document:
-//! only after [`ALARM_AFTER`] does that become a problem of the routes. One that has never been reached is one at once.
+//! only after [`ALARM_AFTER`] does that become a problem of the routes; nor does one that refuses us, as a server does that has just
+//! started and has not read its roles yet. One that has never let us in is a problem at once.
 
 use super::{Document, Documents, publish, revision};
 use crate::io::{
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep};
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Short enough that a server which is back is noticed within a second.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
-/// A rights or a name problem does not go away by itself in a second.
+/// The longest one after a rights or a name problem, which seldom goes away by itself.
 const PAUSE_DENIED: Duration = Duration::from_secs(5);
 /// The API may be away for so long before people are told by the state of the routes.
 pub const ALARM_AFTER: Duration = Duration::from_secs(60);
@@ -108,13 +109,12 @@ impl KubernetesSource {
 
     fn trouble(&self, state: &mut Following, error: &KubeError, documents: &Documents) {
         let since = *state.since.get_or_insert_with(Instant::now);
-        let denied = matches!(error, KubeError::Denied(_));
         if !state.told {
             tracing::warn!(config_map = self.config_map, %error, "the ConfigMap cannot be followed at the moment");
             state.told = true;
         }
-        if denied || documents.borrow().is_none() || since.elapsed() >= ALARM_AFTER {
-            let help = if denied {
+        if documents.borrow().is_none() || since.elapsed() >= ALARM_AFTER {
+            let help = if matches!(error, KubeError::Denied(_)) {
                 "; its role needs `get` and `watch` on this one ConfigMap"
             } else {
                 "; the last good routes stay in force"
@@ -150,7 +150,7 @@ impl Following {
         let pause = PAUSE_MIN * 2_u32.pow(self.failures.min(8));
         self.failures += 1;
         match error {
-            KubeError::Denied(_) | KubeError::Missing(_) => PAUSE_DENIED,
+            KubeError::Denied(_) | KubeError::Missing(_) => pause.min(PAUSE_DENIED),
             KubeError::Gone(_) | KubeError::Failed(_) => pause.min(PAUSE_MAX),
         }
     }
