@@ -133,6 +133,12 @@ fn a_release_tells_what_is_wrong_with_it() {
     assert_eq!(alone.hold(), Some(Hold::NoHeir), "an outage by safety is worse");
     assert!(alerts(&alone).contains(&Alert::NoHeir));
     assert_eq!(alone.ledger.quarantine.len(), 1, "nothing is clamped");
+    // An older one without traffic may not be running any more.
+    let variants = [("v1", Role::Stable, 9_000), ("v2", Role::Canary, 1_000), ("v0", Role::Previous, 0)];
+    let mut kept = Bed::new(planned(&variants));
+    kept.ledger.quarantine = alone.ledger.quarantine.clone();
+    kept.judge(FAIL, 60, 0);
+    assert_eq!(kept.hold(), Some(Hold::NoHeir));
     // At zero, too: it may be raised while the rollback is on its way.
     let mut zero = Bed::new(Route { shadows: [(1, Weight::FULL)].into(), ..at(0) });
     zero.ledger.quarantine = alone.ledger.quarantine.clone();
