@@ -155,7 +155,14 @@ impl CommitLoop {
     ) -> Result<Outcome, GitError> {
         let intent = &wanted.intent;
         let (route, action) = (intent.route.as_str(), intent.to.as_str());
-        let done = self.commit(git, requests, wanted).await;
+        let mut done = self.commit(git, requests, wanted).await;
+        let known = self.outcomes.borrow().get(&intent.id()).cloned();
+        if let (Ok(there @ Outcome::There(_)), Some(ours @ Outcome::Committed(_)), true) =
+            (&mut done, known, intent.is_raise())
+        {
+            // Asked once more whether it still stands there: it does.
+            *there = ours;
+        }
         match &done {
             Ok(outcome) if self.outcomes.borrow().get(&intent.id()) == Some(outcome) => {}
             Ok(outcome) => tracing::info!(route, action, ?outcome, by = %intent.by, "{}", outcome.words()),

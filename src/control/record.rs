@@ -216,6 +216,7 @@ impl Underway {
             },
             behind: None,
             taken_back: self.taken_back,
+            refused: None,
             state: stands.state(now).unwrap_or(State::Baking),
         };
         Some((RouteName::new(&self.route).ok()?, release))

@@ -29,7 +29,8 @@ pub enum Kind {
     WriteBlocked,
     /// People are asked to merge a commit.
     Waiting,
-    /// People have refused a rollback; what it was to reject is held at 0 until they decide.
+    /// People have refused a commit: what a rollback was to reject is held at 0 until they decide, a raise is not asked for
+    /// again by the plan.
     Refused,
     /// Nothing can be said of a canary because one of its endpoints is not like the others.
     Endpoint,
@@ -122,7 +123,11 @@ impl Notice {
             }
             Kind::Refused => {
                 let place = self.place.as_deref().unwrap_or("");
-                format!("{route}: {what} was refused, {place} is closed: held at 0 until a commit or `readmit` decides")
+                let next = match self.intent.as_ref().is_some_and(|intent| intent.is_raise()) {
+                    true => "the plan does not ask again from here, `promote` does",
+                    false => "held at 0 until a commit or `readmit` decides",
+                };
+                format!("{route}: {what} was refused, {place} is closed: {next}")
             }
         }
     }
@@ -172,13 +177,17 @@ impl Told {
         // The next time is news again.
         self.endpoints.retain(|id| differ.contains_key(id));
         notices.extend(differ.into_values().filter(|notice| self.endpoints.insert(notice.id.clone())));
-        let asked = |wanted: &&Wanted| wanted.shown.is_none();
+        let asked = |wanted: &&Wanted| wanted.shown.is_none() || wanted.intent.is_raise();
         let of_branch = sight.wanted.iter().filter(asked).map(|wanted| &wanted.intent);
         let of_releases = sight.releases.values().filter_map(|status| status.intent.as_deref());
-        let open: BTreeMap<String, &Intent> = of_branch.chain(of_releases).map(|i| (i.id(), i)).collect();
+        let of_loop = |intent| (Intent::id(intent), (intent, sight.outcomes.get(&intent.id())));
+        // Nothing is wanted of the branch any more.
+        let refused = sight.releases.values().filter_map(|status| status.refused.as_deref());
+        let refused = refused.map(|(intent, outcome)| (intent.id(), (intent, Some(outcome))));
+        let open: BTreeMap<String, (&Intent, Option<&Outcome>)> =
+            of_branch.chain(of_releases).map(of_loop).chain(refused).collect();
         self.intents.retain(|(id, _)| open.contains_key(id));
-        for (id, intent) in open {
-            let outcome = sight.outcomes.get(&id);
+        for (id, (intent, outcome)) in open {
             let now = kinds(intent, outcome);
             for kind in [Kind::WriteBlocked, Kind::Waiting, Kind::Refused] {
                 if !now.contains(&kind) {
@@ -211,15 +220,9 @@ fn kinds(intent: &Intent, outcome: Option<&Outcome>) -> Vec<Kind> {
             Move::RollBack { .. } => Kind::RollbackCommitted,
         }),
         Some(Outcome::Waiting(_)) => kinds.push(Kind::Waiting),
-        // A raise is over with that, and held where everybody sees it.
-        Some(Outcome::Refused(_)) if down => kinds.push(Kind::Refused),
+        Some(Outcome::Refused(_)) => kinds.push(Kind::Refused),
         Some(
-            Outcome::There(_)
-            | Outcome::Moved
-            | Outcome::NotOurs
-            | Outcome::TakenBack(_)
-            | Outcome::Readmitted(_)
-            | Outcome::Refused(_),
+            Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_),
         )
         | None => {}
     }

@@ -118,6 +118,8 @@ pub struct Release {
     /// The file, by its digest, that people have put back after a raise, or refused to raise: the plan does not try again from
     /// there.
     pub taken_back: Option<u64>,
+    /// The raise that people were asked to merge and have closed, and where: for those who are told of it.
+    pub refused: Option<Box<(Intent, Outcome)>>,
     /// Where it stands.
     pub state: State,
 }
@@ -198,6 +200,7 @@ impl Release {
             stay: Stay { weight: candidate.said, promoted: view.promoted, spell, ..Stay::default() },
             behind: None,
             taken_back: None,
+            refused: None,
             state: State::Baking,
         })
     }
@@ -274,6 +277,7 @@ impl Release {
             requests_at: evidence.map_or(0, |e| e.canary_requests),
             labels_at: evidence.map_or(0, |e| e.canary_labels),
         };
+        self.refused = None;
         self.state = State::Baking;
     }
 
@@ -283,8 +287,10 @@ impl Release {
         if intent.digest != seen.route.digest {
             return false;
         }
-        if let Some(Outcome::TakenBack(_) | Outcome::Refused(_)) = seen.outcome {
+        if let Some(no @ (Outcome::TakenBack(_) | Outcome::Refused(_))) = seen.outcome {
             self.taken_back = Some(intent.digest);
+            let asked = matches!(no, Outcome::Refused(_));
+            self.refused = asked.then(|| Box::new(((**intent).clone(), no.clone())));
             return false;
         }
         let lost = match seen.outcome {
@@ -316,6 +322,7 @@ impl Release {
 
     fn advance(&mut self, seen: &Seen<'_>, to: Move, by: &str, reason: &str) {
         let intent = Intent::new(self, seen, to, by, reason);
+        self.refused = None;
         self.state = State::Advancing(Box::new(intent), seen.now);
     }
 

@@ -65,6 +65,8 @@ pub struct ReleaseStatus {
     pub waits_for: Option<Box<str>>,
     /// The intent in flight itself.
     pub intent: Option<Box<Intent>>,
+    /// The raise that people have refused, and where.
+    pub refused: Option<Box<(Intent, Outcome)>>,
 }
 
 impl ReleaseStatus {
@@ -115,6 +117,7 @@ impl ReleaseStatus {
             trouble,
             waits_for,
             intent: release.state.intent().cloned().map(Box::new),
+            refused: release.refused.clone(),
         }
     }
 }

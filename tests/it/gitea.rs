@@ -3,6 +3,7 @@
 mod server;
 
 use super::{
+    backend::Backend,
     git::{load_until, show},
     githost::{Tinyproxy, Watch},
     python::installed,
@@ -74,7 +75,7 @@ impl Hosted<'_> {
     fn replica(&self, mode: &str, state: &str) -> Running {
         let text = self.settings(mode);
         let app = start_with(settings(&text, &self.path("mount"), &self.path(state)));
-        Running { admin: RefCell::new(Caller::new(app.admin)), app }
+        Running::new(app)
     }
 
     fn settings(&self, mode: &str) -> String {
@@ -135,6 +136,10 @@ struct Running {
 }
 
 impl Running {
+    fn new(app: App) -> Self {
+        Self { admin: RefCell::new(Caller::new(app.admin)), app }
+    }
+
     fn shown(&self) -> Value {
         show(&mut self.admin.borrow_mut())
     }
@@ -316,8 +321,11 @@ fn a_rollback_that_people_refuse_holds_until_they_decide() {
 #[test]
 fn a_raise_that_people_refuse_is_held_and_only_their_own_order_asks_again() {
     let gitea = Gitea::start();
-    let repo = gitea.repo("raise", &planned());
-    let app = repo.start("pull_request");
+    let (repo, hook) = (gitea.repo("raise", &planned()), Backend::always(200, "ok"));
+    let told =
+        format!("notify: {{ hooks: [{{ url: 'http://{}/', events: [refused], format: slack }}] }}", hook.address);
+    let text = repo.settings("pull_request") + &told;
+    let app = Running::new(start_with(settings(&text, &repo.path("mount"), &repo.path("state"))));
     app.load_until_asked(1);
     // A pause takes it back, and says so; that is no answer to the raise.
     app.order("pause", &json!({}));
@@ -330,6 +338,12 @@ fn a_raise_that_people_refuse_is_held_and_only_their_own_order_asks_again() {
     repo.turn(1, "closed");
     app.wait_for("reason", "taken_back");
     assert_eq!(repo.request()["state"], "closed", "not asked again");
+    wait("a notice of it", || (!hook.seen().is_empty()).then_some(()));
+    let words = &hook.seen()[0].body;
+    assert!(
+        words.contains("digits: the step to 50 % was refused, ") && words.contains("/pulls/1 is closed"),
+        "{words}"
+    );
     app.order("promote", &json!({ "override_judge": true }));
     app.load_until_asked(2);
 

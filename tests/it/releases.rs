@@ -55,6 +55,7 @@ fn release(route: &Route) -> Release {
         stay: Stay { weight: weight(10), ..Stay::default() },
         behind: None,
         taken_back: None,
+        refused: None,
         state: State::Baking,
     }
 }
@@ -163,10 +164,32 @@ fn a_raise_waits_for_people_as_long_as_they_like_and_their_no_holds_until_their_
     assert_eq!(merged.state.raise(), Some(&raise));
     let refused = at(waits, &Outcome::Refused(place()), 50 * HOUR + 60);
     assert_eq!((refused.state.raise(), refused.taken_back), (None, Some(route.digest)));
+    assert_eq!(refused.refused.as_deref(), Some(&(raise.clone(), Outcome::Refused(place()))), "people are told");
     let (wish, order) = promote();
     let (again, _, words) = refused.obey(&wish, &order, &seen(&route, None, 51 * HOUR)).unwrap();
     let asked = again.state.raise().unwrap();
     assert_eq!((asked.to, asked.id() == raise.id()), (to, false), "another question: {words}");
+    assert_eq!(again.refused, None, "their no was to the other one");
+}
+
+#[test]
+fn a_raise_that_the_branch_has_had_is_asked_about_until_it_is_delivered_and_never_made_again() {
+    let (was, to) = (route(FILE), Move::Step(weight(50)));
+    let raise = Intent::new(&release(&was), &seen(&was, None, 0), to, "judge", "");
+    let wanted = Wanted {
+        intent: raise,
+        shown: Some("ours".into()),
+        learned: false,
+        diverged: false,
+        generation: Generation(1),
+    };
+    assert!(wanted.asks());
+    let raised = route(&FILE.replace("weight: 90", "weight: 50").replace("weight: 10, url", "weight: 50, url"));
+    assert_eq!(wanted.on(&raised, "tip", true), Err(Outcome::There("ours".into())));
+    // Reverted on top of it, or forced away.
+    for contained in [true, false] {
+        assert_eq!(wanted.on(&was, "tip", contained), Err(Outcome::TakenBack("ours".into())));
+    }
 }
 
 #[test]

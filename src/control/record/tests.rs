@@ -48,6 +48,7 @@ fn ledger(state: State, now: Now) -> Ledger {
         },
         behind: None,
         taken_back: Some(7),
+        refused: None,
         state,
     };
     let by_hand = ByHand {

@@ -57,7 +57,10 @@ fn people_are_told_when_they_are_asked_and_when_they_have_refused_a_rollback() {
     assert_eq!(look(&mut told, &down, Some(Outcome::Refused(place()))), []);
     assert_eq!(look(&mut told, &down, Some(Outcome::Waiting(place()))), [Kind::Waiting], "reopened");
     let (mut told, up) = (Told::default(), [wanted(Move::Step(Weight::FULL), None)]);
-    assert_eq!(look(&mut told, &up, Some(Outcome::Refused(place()))), [], "held, where everybody sees it");
+    assert_eq!(look(&mut told, &up, Some(Outcome::Refused(place()))), [Kind::Refused]);
+    let words = decided(&up[0].intent, "id", Kind::Refused, Some(&Outcome::Refused(place())), Now::default()).words();
+    assert!(words.contains("the step to 100 % was refused, https://git.example/pulls/1 is closed"), "{words}");
+    assert!(words.ends_with("`promote` does"), "{words}");
 }
 
 #[test]

@@ -177,10 +177,16 @@ impl Intent {
         route.variants.iter().all(|v| v.artefact != self.artefact || v.said == Weight::ZERO)
     }
 
+    /// Whether it is a step up of the plan, or off it: not a rollback, nor a readmission.
+    #[must_use]
+    pub fn is_raise(&self) -> bool {
+        !matches!(self.to, Move::RollBack { .. } | Move::Readmit(_))
+    }
+
     /// What it means that the branch has had this for a raise or a readmission, by `commit`, and says `route` by now.
     #[must_use]
     pub fn found(&self, route: &Route, commit: Box<str>) -> Outcome {
-        let back = route.digest == self.digest && !matches!(self.to, Move::RollBack { .. } | Move::Readmit(_));
+        let back = route.digest == self.digest && self.is_raise();
         if back { Outcome::TakenBack(commit) } else { Outcome::There(commit) }
     }
 
@@ -236,7 +242,8 @@ impl Intent {
 pub struct Wanted {
     /// The intent.
     pub intent: Intent,
-    /// The commit at which the branch has shown it: only ask what it says by now.
+    /// The commit at which the branch has shown it: only ask what it says by now. People may take a raise back before it is
+    /// delivered.
     pub shown: Option<Box<str>>,
     /// Known only from a file: nothing is committed.
     pub learned: bool,
@@ -259,6 +266,10 @@ impl Wanted {
     /// # Errors
     /// The outcome, if there is nothing to commit.
     pub fn on(&self, route: &Route, commit: &str, contained: bool) -> Result<Vec<Change>, Outcome> {
+        if let Some(shown) = self.shown.as_ref().filter(|_| self.intent.is_raise()) {
+            // It was there. Whether people have reverted it or forced it away, it is not made again.
+            return Err(self.intent.found(route, shown.clone()));
+        }
         let has_weight = !self.intent.rejected_by(route);
         // What a file told us is older than a tip that says otherwise; whoever decided it says it again if need be.
         let newer = contained || self.learned;

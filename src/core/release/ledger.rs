@@ -182,7 +182,13 @@ impl Ledger {
             }
         });
         let again = self.quarantine.iter().filter_map(|entry| entry.readmit.as_ref()).map(plain);
-        let up = self.releases.values().filter_map(|release| release.state.raise()).map(plain);
+        let up = self.releases.values().filter_map(|release| release.state.raise()).map(|intent| Wanted {
+            shown: match world.outcomes.get(&intent.id()) {
+                Some(Outcome::Committed(commit) | Outcome::There(commit)) => Some(commit.clone()),
+                _ => None,
+            },
+            ..plain(intent)
+        });
         down.chain(again).chain(up).collect()
     }
 

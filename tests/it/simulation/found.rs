@@ -75,6 +75,34 @@ fn a_raise_that_people_take_back_is_made_again_only_by_their_order() {
 }
 
 #[test]
+fn a_raise_that_people_revert_or_force_away_before_its_delivery_is_noticed_as_soon_as_the_branch_is_looked_at() {
+    for forced in [false, true] {
+        let mut docs = Docs::default();
+        let mut talk = Talk { world: Made::new(&mut docs, 1, Rule::Quarantine) };
+        talk.world.look(0).unwrap();
+        talk.world.replicas[0].verdict = Verdict::Pass;
+        talk.world.replicas[0].requests = 1000;
+        talk.go(15);
+        assert_eq!((talk.tip().as_str(), talk.world.replicas[0].word()), ("10", "advancing"));
+        let first = talk.world.ever[0];
+        match forced {
+            false => drop(talk.world.push(first, None).unwrap()),
+            true => talk.world.force_back(1),
+        }
+        // The file that was delivered is the one before the raise, all the time.
+        talk.go(30);
+        let state = &talk.world.replicas[0].ledger.releases[&digits()].state;
+        assert_eq!(*state, State::Holding(Hold::TakenBack), "forced: {forced}");
+        talk.go(1000);
+        assert_eq!(talk.tip(), "1", "nobody has ordered it");
+        // After a restart, too.
+        talk.world.restart(0, false);
+        talk.go(1000);
+        assert_eq!(talk.tip(), "1");
+    }
+}
+
+#[test]
 fn what_was_let_in_again_and_then_taken_out_of_the_file_leaves_nothing_to_do() {
     let mut docs = Docs::default();
     let mut talk = Talk { world: Made::new(&mut docs, 1, Rule::Quarantine) };

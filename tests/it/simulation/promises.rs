@@ -35,7 +35,11 @@ impl Made<'_> {
                 }
                 News::Lifted(intent) => {
                     let rejected = self.replicas[at].rejected.remove(&intent.artefact);
-                    if !rejected.is_some_and(|rejected| rejected.readmitted) {
+                    // Without a branch to ask, other words of the file that give it weight are a person's.
+                    let other = self.docs.route(self.replicas[at].doc).is_some_and(|on| on.digest != intent.digest);
+                    let said = self.docs.weight(self.replicas[at].doc, &intent.artefact) > Weight::ZERO;
+                    let by_file = !self.git && other && said;
+                    if !by_file && !rejected.is_some_and(|rejected| rejected.readmitted) {
                         return self.broken("lifted although no person let it in again");
                     }
                 }
@@ -89,7 +93,9 @@ impl Made<'_> {
         let tip = self.tip().doc;
         for entry in self.replicas[at].ledger.quarantine.clone() {
             let arrived = self.docs.weight(tip, &entry.intent.artefact) == Weight::ZERO;
-            let told = [Alert::Diverged, Alert::NoHeir, Alert::WriteBlocked].iter().any(|alert| alerts.contains(alert));
+            // Without a branch to commit to, people are told that the file still says otherwise.
+            let blocked = if self.git { Alert::WriteBlocked } else { Alert::ClampStale };
+            let told = [Alert::Diverged, Alert::NoHeir, blocked].iter().any(|alert| alerts.contains(alert));
             if !arrived && !told {
                 return self.broken("a clamp neither arrived nor alerts");
             }
@@ -104,7 +110,7 @@ impl Made<'_> {
                 let next = e.next(
                     world.snapshot.routes.named("digits").map(|(_, route)| &**route),
                     world.outcomes.get(&e.intent.id()),
-                    true,
+                    world.git,
                 );
                 next == Next::Rest || e.diverged
             });

@@ -6,6 +6,19 @@ use coalmine::core::{
 };
 use std::{collections::BTreeSet, fs, path::Path};
 
+/// Why the judge cannot tell.
+pub(super) const REASONS: [Reason; 9] = [
+    Reason::NoData,
+    Reason::LowSamples,
+    Reason::Overlap,
+    Reason::SplitMismatch,
+    Reason::StableUnhealthy,
+    Reason::LabelStarved,
+    Reason::Skewed,
+    Reason::Guardrail,
+    Reason::Endpoint,
+];
+
 /// The rows of the table under this heading, cell by cell.
 fn rows(heading: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/releases.md")).unwrap();
@@ -33,8 +46,11 @@ fn documented() -> BTreeSet<(String, String)> {
     rows("Transitions").iter().flat_map(pairs).collect()
 }
 
-/// Fails if something was seen that is not documented, or the other way round.
-pub(super) fn hold_against(seen: &BTreeSet<(&'static str, &'static str)>) {
+/// Fails if something was seen that is not documented, or the other way round: transitions, and reasons to hold.
+pub(super) fn hold_against(seen: &BTreeSet<(&'static str, &'static str)>, holds: &BTreeSet<&'static str>) {
+    let holds: BTreeSet<String> = holds.iter().map(|hold| (*hold).to_owned()).collect();
+    let never: Vec<_> = firsts("Why it holds").difference(&holds).cloned().collect();
+    assert!(never.is_empty(), "reasons to hold that no world has come to: {never:?}");
     let seen: BTreeSet<_> = seen.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
     let documented = documented();
     let (new, gone): (Vec<_>, Vec<_>) =
@@ -49,17 +65,6 @@ pub(super) fn hold_against(seen: &BTreeSet<(&'static str, &'static str)>) {
 fn every_state_reason_and_alert_has_its_row() {
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(firsts("States"), set(&[&["idle"], &State::ALL[..]].concat()));
-    let reasons = [
-        Reason::NoData,
-        Reason::LowSamples,
-        Reason::Overlap,
-        Reason::SplitMismatch,
-        Reason::StableUnhealthy,
-        Reason::LabelStarved,
-        Reason::Skewed,
-        Reason::Guardrail,
-        Reason::Endpoint,
-    ];
     let holds = [
         Hold::Undecided(Reason::NoData),
         Hold::Deadline(Reason::NoData),
@@ -73,7 +78,7 @@ fn every_state_reason_and_alert_has_its_row() {
         Hold::EndOfPlan,
     ];
     // These do not compile when there is another one: add it above, too.
-    reasons.iter().for_each(|reason| match reason {
+    REASONS.iter().for_each(|reason| match reason {
         Reason::NoData | Reason::LowSamples | Reason::Overlap | Reason::SplitMismatch => {}
         Reason::StableUnhealthy | Reason::LabelStarved | Reason::Skewed | Reason::Guardrail | Reason::Endpoint => {}
     });
@@ -81,7 +86,7 @@ fn every_state_reason_and_alert_has_its_row() {
         Hold::Undecided(_) | Hold::Deadline(_) | Hold::Paused | Hold::Frozen | Hold::NoGit => {}
         Hold::ByHand | Hold::BranchAhead | Hold::TakenBack | Hold::NoHeir | Hold::EndOfPlan => {}
     });
-    let all: Vec<&str> = reasons.into_iter().map(Hold::Undecided).chain(holds).map(Hold::as_str).collect();
+    let all: Vec<&str> = REASONS.into_iter().map(Hold::Undecided).chain(holds).map(Hold::as_str).collect();
     assert_eq!(firsts("Why it holds"), set(&all));
     assert_eq!(firsts("Alerts"), set(&Alert::ALL.map(Alert::as_str)));
 }

@@ -10,6 +10,7 @@ use coalmine::{
         name::{Artefact, Generation, RouteName, VariantName},
         now::Now,
         release::{
+            State,
             intent::{Move, Outcome, Wanted},
             ledger::{Ledger, World},
         },
@@ -99,11 +100,15 @@ pub(super) struct Made<'a> {
     pub(super) ever: Vec<Doc>,
     pub(super) replicas: Vec<Replica>,
     pub(super) git_down: bool,
+    /// Whether the replicas have been told of a branch to commit to.
+    pub(super) git: bool,
     pub(super) now_ms: u64,
     pub(super) commits: u32,
     pub(super) log: Log,
     /// Every change of a release's state, from and to.
     pub(super) seen: BTreeSet<(&'static str, &'static str)>,
+    /// Every reason to hold that was seen.
+    pub(super) holds: BTreeSet<&'static str>,
 }
 
 impl Replica {
@@ -158,10 +163,12 @@ impl<'a> Made<'a> {
             ever: vec![doc],
             replicas: vec![Replica::new(doc, live); replicas],
             git_down: false,
+            git: true,
             now_ms: 0,
             commits: 0,
             log: Log::default(),
             seen: BTreeSet::new(),
+            holds: BTreeSet::new(),
         }
     }
 
@@ -174,7 +181,7 @@ impl<'a> Made<'a> {
         let replica = &mut self.replicas[at];
         let judgements = replica.judgements(now);
         let (snapshot, outcomes) = (&replica.live, &replica.outcomes);
-        let world = World { snapshot, judgements: &judgements, outcomes, git: true, now };
+        let world = World { snapshot, judgements: &judgements, outcomes, git: self.git, now };
         act(&mut replica.ledger, &world)
     }
 
@@ -205,6 +212,9 @@ impl<'a> Made<'a> {
         let to = self.replicas[at].word();
         if from != to {
             self.seen.insert((from, to));
+        }
+        if let Some(State::Holding(hold)) = self.replicas[at].ledger.releases.get(&digits()).map(|r| &r.state) {
+            self.holds.insert(hold.as_str());
         }
     }
 
@@ -248,7 +258,7 @@ impl<'a> Made<'a> {
         let replica = &mut self.replicas[at];
         let diverged = replica.ledger.quarantine.iter().any(|entry| entry.diverged);
         if let Some(rejected) = artefact.and_then(|artefact| replica.rejected.get_mut(&artefact)) {
-            rejected.readmitted |= diverged;
+            rejected.readmitted |= diverged || !self.git;
         }
     }
 
@@ -342,7 +352,7 @@ impl<'a> Made<'a> {
         if let Some(wanted) = ours {
             let last = self.branch.iter().rposition(|commit| commit.intent == intent);
             let person = last.is_some_and(|last| self.branch[last..].iter().any(|commit| commit.intent.is_none()));
-            if last.is_some() && !person {
+            if last.is_some() && (!person || wanted.intent.is_raise()) {
                 return self.broken("two commits for one intent");
             }
             if matches!(wanted.intent.to, Move::Promote { .. })
