@@ -44,6 +44,8 @@ pub(super) fn route(
         "name": route.name.as_str(),
         "variants": variants,
         "generation": live.snapshot.generation.0,
+        // Of the route as it was delivered: the same on every replica that has the same file.
+        "digest": format!("{:016x}", route.digest),
         "release": release.map(standing),
         "judgement": judgement.map(verdict),
     })

@@ -40,16 +40,28 @@ pub struct Rehearsal {
     pub patch: String,
 }
 
-/// The branch, and our commits on it, newest first.
+/// What the branch says, as far back as it was looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Said {
+    /// Its tip.
+    pub tip: Tip,
+    /// Our commits on it, newest first.
+    pub record: Vec<Recorded>,
+    /// Whether there are older commits than were looked at.
+    pub more: bool,
+}
+
+/// The branch, as far back as the settings' `git.history` commits.
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn branch(settings: &Settings) -> anyhow::Result<(Tip, Vec<Recorded>)> {
+pub fn branch(settings: &Settings) -> anyhow::Result<Said> {
     let git = aside(settings).context("there is no `git:` in the settings")?;
     run(async {
         let tip = git.tip().await?;
         let record = git.recorded(&tip, "Coalmine-Intent").await?;
-        Ok((tip, record))
+        let more = git.is_cut_off().await?;
+        Ok(Said { tip, record, more })
     })
 }
 

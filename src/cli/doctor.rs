@@ -3,6 +3,7 @@
 //! It changes nothing: what it would push is pushed dry, and what it asks of the cluster are reads.
 
 mod argo;
+mod backends;
 mod branch;
 mod cluster;
 mod places;
@@ -13,16 +14,18 @@ use crate::config::settings::Settings;
 use serde::Serialize;
 use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
 
-/// Looks at the settings, the routes, the branch and the right to push to it, signing, the running process, the state directory,
-/// clocks, the Kubernetes API and the Argo CD Application: a line for each, with what to do next.
+/// Looks at the settings, the routes, their backends, the branch and the right to push to it, signing, the running replicas and
+/// whether they have the same routes, the state directory, clocks, the Kubernetes API and the Argo CD Application: a line for each,
+/// with what to do next.
 #[derive(clap::Args, Debug)]
 pub(super) struct Doctor {
     /// The settings file of `serve`.
     #[arg(long, env = "COALMINE_SETTINGS", value_name = "FILE")]
     settings: PathBuf,
-    /// The admin listener of the running process [default: the `admin` of the settings].
-    #[arg(long, env = "COALMINE_ADMIN", value_name = "ADDR")]
-    admin: Option<String>,
+    /// The admin listeners of the running replicas, with commas between; of a name, all addresses are asked [default: the `admin`
+    /// of the settings].
+    #[arg(long, env = "COALMINE_ADMIN", value_name = "ADDR", value_delimiter = ',')]
+    admin: Vec<String>,
     /// A file with a bearer token for it; `COALMINE_TOKEN` holds one otherwise.
     #[arg(long, env = "COALMINE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -115,8 +118,10 @@ impl Doctor {
             Err(error) => findings.push(Finding::fail("network", error.to_string(), "free some file descriptors")),
             Ok(runtime) => runtime.block_on(async {
                 let tip = branch::examine(&settings, &mut findings).await;
-                cluster::examine(&settings, tip.as_deref(), &mut findings).await;
-                findings.extend(running::examine(&settings, self.admin.clone(), self.token()).await);
+                let (commit, text) = (tip.as_ref().map(|tip| &*tip.commit), tip.as_ref().map(|tip| &*tip.text));
+                findings.extend(backends::examine(&settings, text).await);
+                cluster::examine(&settings, commit, &mut findings).await;
+                findings.extend(running::examine(&settings, &self.admin, self.token()).await);
             }),
         }
         findings

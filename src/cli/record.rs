@@ -2,7 +2,7 @@
 
 use super::people::{There, finish};
 use crate::{
-    app::rehearsal::{Thought, branch, rehearse},
+    app::rehearsal::{Said, Thought, branch, rehearse},
     config::{self, settings::Settings},
     core::{clamp::Clamps, route::Route},
     io::git::Recorded,
@@ -27,6 +27,9 @@ pub(super) struct History {
     route: Option<String>,
     #[command(flatten)]
     branch: Branch,
+    /// So many commits of the branch are looked at, anybody's.
+    #[arg(long, value_name = "COMMITS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// How to tell.
     #[arg(long, value_enum, default_value_t = super::check::Output::Text)]
     output: super::check::Output,
@@ -86,7 +89,9 @@ impl History {
     }
 
     fn show(&self) -> anyhow::Result<()> {
-        let (_, record) = branch(&self.branch.settings()?)?;
+        let mut settings = self.branch.settings()?;
+        settings.git.iter_mut().for_each(|git| git.history = self.limit);
+        let Said { record, more, .. } = branch(&settings)?;
         let of_route = |commit: &&Recorded| {
             self.route.as_deref().is_none_or(|route| commit.trailer("Coalmine-Route") == Some(route))
         };
@@ -95,6 +100,10 @@ impl History {
             super::check::Output::Json => say(&Value::from_iter(record.into_iter().map(entry)).to_string()),
             super::check::Output::Text if record.is_empty() => say("no commits of releases yet"),
             super::check::Output::Text => record.into_iter().for_each(|commit| say(&line(commit))),
+        }
+        if more {
+            // Not among what a program reads.
+            eprintln!("the branch has more commits than the {} that were looked at; --limit looks at more", self.limit);
         }
         Ok(())
     }
@@ -106,7 +115,7 @@ impl Diff {
     }
 
     fn show(&self) -> anyhow::Result<()> {
-        let (tip, _) = branch(&self.branch.settings()?)?;
+        let Said { tip, .. } = branch(&self.branch.settings()?)?;
         let (snapshot, _) = config::read(&tip.text, &Clamps::default()).map_err(|problems| {
             let first = problems.first().map_or(String::new(), |problem| problem.one_line("routes.yaml"));
             anyhow!("the file on the branch is not valid: {first}")

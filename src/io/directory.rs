@@ -10,10 +10,12 @@
 //! others, which costs nothing since nothing has been sent.
 
 mod check;
+mod probe;
 mod roster;
 mod vitals;
 
 pub use self::{
+    probe::{Probed, Trouble, probe},
     roster::{Endpoint, EndpointAddress, Endpoints},
     vitals::Vitals,
 };

@@ -177,6 +177,14 @@ impl Git {
         Ok(said.split('\0').filter_map(Recorded::read).collect())
     }
 
+    /// Whether the branch has more commits than were fetched.
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] if git cannot be run.
+    pub async fn is_cut_off(&self) -> Result<bool, GitError> {
+        Ok(self.git(&["rev-parse", "--is-shallow-repository"], b"").await?.trim() == "true")
+    }
+
     /// When a commit was made, by its own word, milliseconds since 1970 UTC.
     ///
     /// # Errors

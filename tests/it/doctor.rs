@@ -3,7 +3,7 @@
 use super::{
     githost::{SshHost, key},
     repo::Repo,
-    support::{model, routes, start, stop},
+    support::{model, routes, start, stop, wait},
 };
 use serde_json::Value;
 use std::{fs, net::SocketAddr, process::Command};
@@ -33,7 +33,7 @@ impl Patient {
         let file = self.repo.path("doctor.yaml");
         fs::write(&file, settings).unwrap();
         let mut doctor = Command::new(env!("CARGO_BIN_EXE_coalmine"));
-        doctor.arg("doctor").arg("--settings").arg(file).arg("--admin").arg(self.admin.to_string());
+        doctor.arg("doctor").arg("--settings").arg(file).env("COALMINE_ADMIN", self.admin.to_string());
         let output = doctor.args(more).env_remove("COALMINE_TOKEN").output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     }
@@ -65,7 +65,7 @@ fn what_is_wrong_is_told_with_what_to_do_about_it() {
     assert_eq!(code, 0, "{told}");
     assert!(told.lines().all(|line| line.starts_with("ok    ")), "{told}");
     let checks = ["settings", "mount", "routes", "state", "keys", "git host", "git remote", "git file", "clock"];
-    for check in checks.into_iter().chain(["git signing", "git push", "process"]) {
+    for check in checks.into_iter().chain(["git signing", "git push", "backends", "process"]) {
         assert_eq!(
             told.lines().filter(|line| line[6..].starts_with(&format!("{check}  "))).count(),
             1,
@@ -92,6 +92,9 @@ fn what_is_wrong_is_told_with_what_to_do_about_it() {
     assert!(code == 1 && told.contains("fail  routes ") && told.contains("see `coalmine check`"), "{told}");
     patient.repo.deliver();
 
+    what_is_wrong_with_backends(&patient, &good, &text);
+    what_replicas_have(&patient, &good, &text);
+
     patient.host.read_only();
     patient.check(&good, 1, ("git push", "fail", "read only", "right to read and to push"));
     patient.host.lock(true);
@@ -108,4 +111,68 @@ fn what_is_wrong_is_told_with_what_to_do_about_it() {
     patient.check(&good.replace("git:", "x:"), 1, ("settings", "fail", "unknown key `x`", "config/settings.yaml"));
     let (code, told) = patient.run(&good, &[]);
     assert!(code == 1 && told.contains("warn  process          nobody answers at 127.0.0.1:9; next: start"), "{told}");
+}
+
+fn what_is_wrong_with_backends(patient: &Patient, good: &str, text: &str) {
+    let file = patient.repo.path("mount/routes.yaml");
+    let url = |name: &str| {
+        let line = text.lines().find(|line| line.contains(name)).unwrap();
+        line.split("url: '").nth(1).unwrap().split('\'').next().unwrap().to_owned()
+    };
+    let loading = model(503, 1);
+    let (stable, canary) = (url("name: v1"), url("name: v2"));
+    let gone = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let ready = |line: &str| text.replace("    variants:\n", &format!("{line}    variants:\n"));
+    for (routes, level, what, next) in [
+        (text.replace(&stable, &gone), "fail", "(digits v1) takes no requests: Connection refused", "is it running"),
+        (
+            text.replace(&canary, "http://no-such-host.invalid:1"),
+            "fail",
+            "(digits v2) has no address",
+            "is the name right",
+        ),
+        (
+            ready("    readiness: { path: /ready }\n").replace(&canary, &format!("http://{loading}")),
+            "fail",
+            "(digits v2) takes no requests: /ready answers 503",
+            "still loading",
+        ),
+        (
+            text.replace(&canary, &canary.replace("http:", "https:")),
+            "fail",
+            "(digits v2) takes no requests: ",
+            "`backend_tls.ca_file`",
+        ),
+        // Nobody has given it traffic yet.
+        (
+            text.replace(&canary, &gone)
+                .replace("weight: 90", "weight: 100")
+                .replace("canary, weight: 10", "canary, weight: 0"),
+            "warn",
+            "(digits v2) takes no requests",
+            "is it running",
+        ),
+    ] {
+        fs::write(&file, routes).unwrap();
+        patient.check(good, i32::from(level == "fail"), ("backends", level, what, next));
+    }
+    patient.repo.deliver();
+}
+
+fn what_replicas_have(patient: &Patient, good: &str, text: &str) {
+    let dir = patient.repo.path("other");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("routes.yaml"), text).unwrap();
+    let other = start(&dir, &patient.repo.path("other-state"));
+    let both = format!("{},{}", patient.admin, other.admin);
+    let two = format!("replicas: 2\nticket_key_file: '{}'\n{good}", patient.repo.path("signing").display());
+    let told = || patient.run(&two, &["--admin", &both]).1;
+    let same = "ok    replicas         2 have the same routes";
+    wait("both to have the file", || told().contains(same).then_some(()));
+    fs::write(dir.join("routes.yaml"), text.replace("path: /v2/models/digits", "path: /v2")).unwrap();
+    let found = wait("the other file", || Some(told()).filter(|told| told.contains("have other files for digits")));
+    assert!(found.contains("warn  replicas") && found.contains("which of them has an old one"), "{found}");
+    let (_, told) = patient.run(&two, &[]);
+    assert!(told.contains("ok    replicas         1 of 2 asked: name all of them with --admin"), "{told}");
+    stop(other);
 }

@@ -13,8 +13,8 @@ use crate::{
 /// A commit from so far in the future was made by another clock than ours.
 const AHEAD_MS_MAX: i64 = 60_000;
 
-/// The commit at the tip, if it could be read.
-pub(super) async fn examine(settings: &Settings, findings: &mut Vec<Finding>) -> Option<String> {
+/// The tip, if it could be read.
+pub(super) async fn examine(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Tip> {
     let (Some(of), Some(git)) = (&settings.git, aside(settings)) else {
         let what = "none: a worse canary is clamped to 0 here, and nothing is raised or written";
         findings.push(Finding::warn("git remote", what, "set `git: { remote: ... }`"));
@@ -33,7 +33,7 @@ pub(super) async fn examine(settings: &Settings, findings: &mut Vec<Finding>) ->
             findings.push(compiled("git file", &of.path, &tip.text));
             findings.push(clocks(&git, &tip).await);
             push(of, &git, &tip, findings).await;
-            Some(tip.commit)
+            Some(tip)
         }
     }
 }

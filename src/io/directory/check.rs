@@ -6,7 +6,7 @@
 use super::EndpointAddress;
 use crate::core::variant::{Backend, Readiness, Wire};
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -43,21 +43,33 @@ impl Check {
 
     /// Whether the address is ready; not in time is no.
     pub(super) async fn passes(&self, address: &EndpointAddress) -> bool {
+        self.tried(address).await.is_ok()
+    }
+
+    /// The same, with why it is not.
+    pub(super) async fn tried(&self, address: &EndpointAddress) -> Result<(), String> {
         let asked = async {
             match address {
                 EndpointAddress::Tcp(address) => self.ask(TcpStream::connect(address).await?).await,
                 EndpointAddress::Unix(path) => self.ask(UnixStream::connect(path).await?).await,
             }
         };
-        matches!(timeout(self.readiness.timeout, asked).await, Ok(Ok(true)))
+        let path = &self.readiness.path;
+        match timeout(self.readiness.timeout, asked).await {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(status))) => Err(format!("{path} answers {status}")),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("{path} does not answer within {:?}", self.readiness.timeout)),
+        }
     }
 
-    async fn ask<S>(&self, stream: S) -> Result<bool, Box<dyn Error + Send + Sync>>
+    /// The status, if it says that it is not ready.
+    async fn ask<S>(&self, stream: S) -> Result<Option<StatusCode>, Box<dyn Error + Send + Sync>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if !self.asks {
-            return Ok(true);
+            return Ok(None);
         }
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let request = Request::get(&*self.readiness.path)
@@ -72,6 +84,6 @@ impl Check {
             _ = connection => answer.await,
         };
         // Its body is of no interest: dropped with the connection.
-        Ok(answer?.status().is_success())
+        Ok(Some(answer?.status()).filter(|status| !status.is_success()))
     }
 }
