@@ -30,7 +30,8 @@ pub(super) async fn reverted(
             || set.iter().any(|file| file == path)
             || folder.is_some_and(|folder| path.starts_with(folder))
     };
-    let Some(files) = git.without(tip, &commits, within).await? else { return Ok(None) };
+    let names: Vec<String> = commits.iter().map(|commit| commit.commit.clone()).collect();
+    let Some(files) = git.without(tip, &names, within).await? else { return Ok(None) };
     let text = files.iter().find(|(path, _)| path == git.path()).and_then(|(_, text)| text.as_deref());
     let Some(Ok(after)) = text.map(compiled) else { return Ok(None) };
     let others = |snapshot: &Snapshot| {
@@ -39,19 +40,27 @@ pub(super) async fn reverted(
     };
     let good =
         named(&after, intent).is_some_and(|route| intent.rejected_by(&route)) && others(before) == others(&after);
-    let notes = commits.iter().map(|commit| format!("This reverts commit {commit}.")).collect();
-    Ok(good.then(|| Made { files, notes, trailers: vec![(REVERTS, commits.join(" "))] }))
+    let notes = commits.iter().map(reverts).collect();
+    Ok(good.then(|| Made { files, notes, trailers: vec![(REVERTS, names.join(" "))] }))
+}
+
+/// As `git revert` says it; of a merge it takes back all that came in with it, as `git revert -m 1` does.
+fn reverts(commit: &Recorded) -> String {
+    match commit.parents.as_slice() {
+        [] | [_] => format!("This reverts commit {}.", commit.commit),
+        [into, ..] => format!("This reverts commit {}, reversing changes made to {into}.", commit.commit),
+    }
 }
 
 /// The commits of the release, newest first; `None` if that cannot be told, or if the route was changed by somebody else since.
-async fn commits(branch: &Branch<'_>, intent: &Intent) -> Result<Option<Vec<String>>, GitError> {
+async fn commits(branch: &Branch<'_>, intent: &Intent) -> Result<Option<Vec<Recorded>>, GitError> {
     let Branch { git, tip, .. } = branch;
     let mut commits = Vec::new();
     for commit in git.touching(tip, git.path()).await? {
         // A pull request is merged by a commit of the host, which has ours beside it.
         let beside = commit.parents.get(1).and_then(|of| branch.record.iter().find(|one| one.commit == *of));
         if is_of(&commit, intent) || beside.is_some_and(|one| is_of(one, intent)) {
-            commits.push(commit.commit);
+            commits.push(commit);
             continue;
         }
         let Some(parent) = commit.parents.first() else { return Ok(None) };
@@ -70,7 +79,7 @@ async fn commits(branch: &Branch<'_>, intent: &Intent) -> Result<Option<Vec<Stri
         if !has(&after) || has(&before) {
             return Ok(None);
         }
-        commits.push(commit.commit);
+        commits.push(commit);
         return Ok(Some(commits));
     }
     Ok(None)

@@ -4,7 +4,7 @@
 use super::{
     git::{load_until, show},
     repo::Repo,
-    support::{Caller, model, routes, stop, wait},
+    support::{Caller, model, routes, settings, start_with, stop, wait},
 };
 use serde_json::{Value, json};
 use std::{fs, process::Command};
@@ -71,6 +71,85 @@ fn a_rollback_by_revert_takes_the_commit_back_that_brought_the_model_with_its_fo
     let message = repo.message();
     assert!(message.contains(&format!("This reverts commit {}.", brought.trim())), "{message}");
     assert!(message.contains(&format!("\nCoalmine-Reverts: {}\n", brought.trim())), "{message}");
+    stop(app);
+}
+
+#[test]
+fn a_rollback_by_revert_takes_back_all_that_the_merge_of_a_pull_request_has_brought_as_git_does() {
+    let (before, after) = before_and_after("revert");
+    let repo = Repo::new(&before);
+    // Two commits of a person's branch; the branch that they are merged into has moved meanwhile.
+    repo.git("person", &["checkout", "--quiet", "-b", "new-model"]);
+    fs::create_dir(repo.path("person/m")).unwrap();
+    for (path, text, subject) in [("m/2", "weights", "the weights"), ("prod/routes.yaml", after.as_str(), "the route")]
+    {
+        fs::write(repo.path("person").join(path), text).unwrap();
+        repo.git("person", &["add", "--all"]);
+        repo.git("person", &["commit", "--quiet", "-m", subject]);
+    }
+    repo.git("person", &["checkout", "--quiet", "main"]);
+    repo.file("elsewhere/notes.txt", "nobody's release");
+    // As the host does it.
+    repo.git("person", &["merge", "--quiet", "--no-ff", "-m", "Merge pull request #7", "new-model"]);
+    repo.git("person", &["push", "--quiet", "origin", "HEAD:main"]);
+    let [merge, into] = ["main", "main^1"].map(|name| repo.git("bare.git", &["rev-parse", name]).trim().to_owned());
+    repo.file("elsewhere/more.txt", "nor this");
+    repo.deliver();
+    let app = repo.start("");
+    load_until(app.data, "the revert", || repo.message().starts_with("rollback(digits)"));
+    assert_eq!(repo.tip(), before);
+    let message = repo.message();
+    assert!(message.contains(&format!("This reverts commit {merge}, reversing changes made to {into}.")), "{message}");
+    assert!(message.contains(&format!("\nCoalmine-Reverts: {merge}\n")), "{message}");
+    repo.git("person", &["revert", "--no-edit", "-m", "1", &merge]);
+    let tree = |dir: &str, name: &str| repo.git(dir, &["rev-parse", &format!("{name}^{{tree}}")]);
+    assert_eq!(tree("bare.git", "main"), tree("person", "HEAD"), "the very files that git's own revert leaves");
+    stop(app);
+}
+
+#[test]
+fn a_rollback_by_revert_takes_back_steps_that_the_host_has_merged_too() {
+    let (before, after) = before_and_after("revert");
+    let plan = "    plan: { steps: [{ weight: 30, hold: 1h }, { weight: 50, hold: 1h }, { weight: 100 }] }\n";
+    // Both models are good: a person decides.
+    let both = model(200, 1);
+    let good = |text: &str| -> String {
+        let url = |line: &str| line.split("url: '").nth(1).map(|rest| rest.split('\'').next().unwrap().to_owned());
+        let urls: Vec<String> = text.lines().filter_map(url).collect();
+        urls.iter().fold(text.to_owned(), |text, url| text.replace(url, &format!("http://{both}")))
+    };
+    let (before, after) = (with(&good(&before), plan), with(&good(&after), plan));
+    let repo = Repo::new(&before);
+    repo.git("bare.git", &["config", "receive.advertisePushOptions", "true"]);
+    repo.person(&after, "a new model");
+    let brought = repo.git("bare.git", &["rev-parse", "main"]).trim().to_owned();
+    repo.deliver();
+    let mode = "mode: pull_request, poll: 200ms, pull_request: { provider: gitlab_push_options }";
+    let remote = repo.path("bare.git").display().to_string();
+    let git = format!("git: {{ remote: '{remote}', path: prod/routes.yaml, {mode} }}\n");
+    let app = start_with(settings(&git, &repo.path("mount"), &repo.path("state")));
+    let release = || show(&mut Caller::new(app.admin))["release"].clone();
+    let merged = || {
+        let place = wait("the question", || release()["waits_for"].as_str().map(str::to_owned));
+        let branch = place.strip_prefix("the merge request of branch ").expect(&place).to_owned();
+        repo.git("person", &["pull", "--quiet", "--ff-only"]);
+        repo.git("person", &["fetch", "--quiet", "origin", &branch]);
+        repo.git("person", &["merge", "--quiet", "--no-ff", "-m", "by the host", "FETCH_HEAD"]);
+        repo.git("person", &["push", "--quiet", "origin", "HEAD:main", &format!(":{branch}")]);
+        repo.git("bare.git", &["rev-parse", "main"]).trim().to_owned()
+    };
+    load_until(app.data, "the first verdict", || {
+        !show(&mut Caller::new(app.admin))["judgement"]["signals"].as_array().is_none_or(Vec::is_empty)
+    });
+    order(&app, &json!({ "route": "digits", "command": "promote", "override_judge": true, "reason": "go on" }));
+    let step = merged();
+    repo.deliver();
+    wait("the delivery", || (release()["weight"] == "50").then_some(()));
+    order(&app, &json!({ "route": "digits", "command": "rollback", "reason": "no" }));
+    merged();
+    assert_eq!(repo.tip(), before);
+    let message = repo.git("bare.git", &["log", "-1", "--format=%B", "main^2"]);
+    assert!(message.contains(&format!("\nCoalmine-Reverts: {step} {brought}\n")), "{message}");
     stop(app);
 }
 
@@ -155,6 +234,12 @@ fn the_branch_is_told_by_history_diff_and_a_dry_run() {
         "{said}"
     );
     assert_eq!(run(&["history", "letters"]).1, "no commits of releases yet\n");
+    assert!(!said.contains("--limit"), "all of it was looked at: {said}");
+    let (_, said) = run(&["history", "--limit", "1"]);
+    assert!(
+        said.contains("rollback(digits)") && said.contains("more commits than the 1 that were looked at"),
+        "{said}"
+    );
     let (_, said) = run(&["history", "--output", "json"]);
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
