@@ -3,7 +3,7 @@
 mod saved;
 
 use self::saved::Saved;
-use super::release_loop::Attempts;
+use super::{others_first, release_loop::Attempts};
 use crate::{
     core::{
         judge::{Block, Chosen, Evidence, Guardrails, Judgement, Mode, Policy, Readings, trial::Trial},
@@ -22,6 +22,8 @@ use arc_swap::ArcSwap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::interval};
 
+/// Until the release loop has heard of a verdict, and the config loop of its clamp.
+const ROUNDS: u32 = 3;
 /// Evidence is saved at least so often.
 const SAVE_EVERY_MS: u64 = 5_000;
 
@@ -92,6 +94,8 @@ impl JudgeLoop {
             let changed = self.look(now);
             if !self.attempts.is_empty() && (changed || now.mono_ms >= saved_ms + SAVE_EVERY_MS) {
                 saved_ms = now.mono_ms;
+                // A verdict is obeyed before it is kept.
+                others_first(ROUNDS).await;
                 saved::save(&self.parts.store, &self.attempts);
             }
         }

@@ -1,6 +1,6 @@
 //! Verdict, order or tick -> a step of each release -> what the step asks for. The only writer of clamps and intents.
 
-use super::{commit_loop::Outcomes, judge_loop::Judgements, record};
+use super::{commit_loop::Outcomes, judge_loop::Judgements, others_first, record};
 use crate::{
     core::{
         clamp::Clamps,
@@ -24,6 +24,9 @@ use tokio::sync::watch;
 
 /// Releases are saved at least so often: a restart adds so much to a hold at most.
 const SAVE_EVERY_MS: u64 = 5_000;
+
+/// Until a clamp is in force, and one round more: so long the judge takes before it saves what it has found.
+const ROUNDS: u32 = 4;
 
 /// Which attempt at which release each route is in; the judge starts a fresh trial with each.
 pub type Attempts = Arc<BTreeMap<RouteName, (ReleaseKey, u32)>>;
@@ -92,11 +95,11 @@ impl ReleaseLoop {
                 },
                 Some(asked) = self.input.inbox.recv() => Some(asked),
             };
-            self.look(asked);
+            self.look(asked).await;
         }
     }
 
-    fn look(&mut self, asked: Option<Asked>) {
+    async fn look(&mut self, asked: Option<Asked>) {
         let live = self.input.live.load_full();
         let judgements = self.input.judgements.borrow_and_update().clone();
         let outcomes = self.input.outcomes.borrow_and_update().clone();
@@ -114,7 +117,9 @@ impl ReleaseLoop {
             told = Some((answer, done));
         }
         // Traffic first: the disk may be slow, the canary is worse now.
-        replace(&self.out.clamps, Arc::new(self.ledger.clamps()));
+        if replace(&self.out.clamps, Arc::new(self.ledger.clamps())) {
+            others_first(ROUNDS).await;
+        }
         if told.is_some() || !news.is_empty() {
             record::save(&self.store, &self.ledger, now);
             self.saved_ms = now.mono_ms;
@@ -170,12 +175,13 @@ fn tell(news: &News) {
     }
 }
 
-fn replace<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
+/// Whether it is another value than before.
+fn replace<T: PartialEq>(channel: &watch::Sender<T>, value: T) -> bool {
     channel.send_if_modified(|old| {
         let new = *old != value;
         if new {
             *old = value;
         }
         new
-    });
+    })
 }

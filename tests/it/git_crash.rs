@@ -9,7 +9,7 @@ use super::{
     repo::Repo,
     support::{Caller, wait},
 };
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 /// What a commit makes git do, in order; the push and what follows are stories of their own.
 const STEPS_BEFORE_THE_PUSH: [&str; 12] = [
@@ -31,12 +31,15 @@ const STEPS_BEFORE_THE_PUSH: [&str; 12] = [
 struct Story {
     repo: Repo,
     host: SshHost,
+    /// The routes file.
+    text: String,
     process: Option<Process>,
 }
 
 impl Story {
     fn new() -> Self {
-        let (repo, host) = (Repo::new(&failing(30)), SshHost::new());
+        let text = failing(30);
+        let (repo, host) = (Repo::new(&text), SshHost::new());
         let (dir, git) = (repo.path("bin"), program("git"));
         fs::create_dir(&dir).unwrap();
         let script = format!(
@@ -57,14 +60,14 @@ exec "{git}" "$@"
         );
         fs::write(dir.join("git"), script).unwrap();
         fs::set_permissions(dir.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { repo, host, process: None }
+        Self { repo, host, text, process: None }
     }
 
     fn start(&mut self) -> &Process {
         let (url, key) = (self.host.url(&self.repo.path("bare.git")), self.host.key.display());
         let git = format!("  remote: '{url}'\n  ssh_key: '{key}'\n  host_key: {}", self.host.host_key());
         let path = format!("{}:{}", self.repo.path("bin").display(), std::env::var("PATH").unwrap());
-        self.process.insert(serve(&self.repo, &failing(30), &git, &path))
+        self.process.insert(serve(&self.repo, &self.text, &git, &path))
     }
 
     /// Whoever runs `verb` next is killed `when`.
@@ -112,14 +115,12 @@ exec "{git}" "$@"
                 .then_some(())
         });
         assert_eq!(self.ours(), 1);
-        assert_eq!(self.repo.tip(), failing_to(&self.repo));
+        assert_eq!(self.repo.tip(), rolled_back(&self.text));
     }
 }
 
-/// The rolled-back file is the tip; nobody else has committed.
-fn failing_to(repo: &Repo) -> String {
-    let first = repo.git("bare.git", &["log", "--reverse", "--format=%h", "main"]);
-    let text = repo.git("bare.git", &["show", &format!("{}:prod/routes.yaml", first.lines().next().unwrap())]);
+/// The rolled-back file.
+fn rolled_back(text: &str) -> String {
     text.replace("weight: 70", "weight: 100").replace("canary, weight: 30", "rejected, weight: 0")
 }
 
@@ -211,6 +212,45 @@ fn whatever_the_servers_hooks_do_there_is_one_commit_or_none_and_an_alert() {
     });
     assert!(told.contains("not today"), "{told}");
     assert_eq!(story.ours(), 0);
+}
+
+#[test]
+fn killed_between_the_clamp_and_its_first_save_it_is_clamped_again_at_once_and_one_commit_comes_of_it() {
+    let mut story = Story::new();
+    // A step whose hold lasts: from its warm-up on there is no news but the verdict.
+    let plan =
+        "    plan: { steps: [{ weight: 30, hold: 1h }, { weight: 100 }] }\n    judge: { warmup: 0s }\n    variants:\n";
+    let text = failing(30).replace("    variants:\n", plan);
+    story.repo.person(&text, "a plan");
+    story.text = text;
+    let state = story.repo.path("state");
+    let process = story.start();
+    let mut admin = Caller::new(process.admin);
+    wait("the judge to begin", || (show(&mut admin)["release"]["state"] == "judging").then_some(()));
+    // From now on whoever saves what is rejected waits for the disk, for ever.
+    let disk = state.join(".quarantine.new");
+    let made = Command::new("mkfifo").arg(&disk).status().expect("mkfifo must be installed");
+    assert!(
+        made.success() && !String::from_utf8(fs::read(state.join("quarantine")).unwrap()).unwrap().contains("m/2@2")
+    );
+    let mut caller = Caller::new(process.data);
+    let mut served = || {
+        let answers: Vec<String> = (0..100).map(|_| caller.infer().headers["x-coalmine-variant"].clone()).collect();
+        answers.iter().filter(|variant| *variant == "v2").count()
+    };
+    wait("the clamp, while the disk takes nothing", || (served() == 0).then_some(()));
+    assert_eq!((0..20).map(|_| served()).sum::<usize>(), 0, "it holds");
+    drop(story.process.take());
+    assert!(!String::from_utf8(fs::read(state.join("quarantine")).unwrap()).unwrap().contains("m/2@2"));
+    assert_eq!(story.ours(), 0);
+    fs::remove_file(disk).unwrap();
+
+    let process = story.start();
+    let mut admin = Caller::new(process.admin);
+    // Nobody has sent a request since: the evidence was saved, and is enough.
+    wait("the clamp", || (show(&mut admin)["variants"][1]["weight"]["effective"] == "0").then_some(()));
+    assert_eq!(show(&mut admin)["variants"][1]["requests"], 0);
+    story.settle();
 }
 
 /// Sends requests until `there`; the process may die at any of them.
