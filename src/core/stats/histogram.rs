@@ -183,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn sixteen_buckets_are_an_octave() {
+        for (bucket, ms) in [(-16, 0.5), (0, 1.0), (8, std::f64::consts::SQRT_2), (32, 4.0)] {
+            assert!((bucket_bound_ms(bucket) - ms).abs() < 1e-12, "{bucket}");
+        }
+        assert!((ms_at(4.5) - 2.0_f64.powf(4.5 / 16.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_sum_of_two_has_the_counts_of_both() {
+        let (mut one, mut other) = (Histogram::default(), Histogram::default());
+        one.add(3, 2);
+        other.add(3, 4);
+        other.add(5, 1);
+        one.merge(&other);
+        assert_eq!(one.iter().collect::<Vec<_>>(), [(3, 6), (5, 1)]);
+    }
+
+    #[test]
     fn a_difference_is_what_came_since() {
         let (mut then, mut now) = (Histogram::default(), Histogram::default());
         for (bucket, before, after) in [(1, 4, 4), (2, 4, 10)] {

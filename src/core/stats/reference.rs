@@ -127,6 +127,7 @@ mod tests {
         for (q, bucket) in [(0.0, 10), (0.25, 10), (0.26, 20), (1.0, 20), (1.1, 20)] {
             assert_eq!(distribution.quantile(q), bucket, "{q}");
         }
+        assert_eq!(distribution.shares().collect::<Vec<_>>(), [(10, 0.25), (20, 0.75)]);
         assert_eq!(Reference::default().distribution().quantile(0.5), BUCKET_MIN, "nothing was");
     }
 }
