@@ -3,11 +3,13 @@
 pub mod auth;
 mod command;
 pub mod feedback;
+mod history;
 mod page;
 pub mod view;
 
 use crate::{
     core::{
+        history::Histories,
         judge::Judgement,
         name::RouteName,
         route::Route,
@@ -63,6 +65,8 @@ pub struct Admin {
     pub judgements: watch::Receiver<Arc<BTreeMap<RouteName, Judgement>>>,
     /// The release loop writes.
     pub releases: watch::Receiver<Arc<BTreeMap<RouteName, ReleaseStatus>>>,
+    /// The history loop writes.
+    pub histories: watch::Receiver<Histories>,
     /// Ours, to the release loop: people's orders.
     pub orders: Orders,
     /// `app` writes `true` once.
@@ -107,6 +111,7 @@ pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Resu
         .route("/v1/routes", get(routes))
         .route("/v1/routes/{name}", get(route))
         .route("/v1/verdict/{route}", get(verdict))
+        .route("/v1/history/{route}", get(history::history))
         .route("/v1/feedback", post(label))
         .route("/v1/commands", post(command::command))
         .layer(DefaultBodyLimit::max(FEEDBACK_BYTES_MAX))
@@ -121,9 +126,19 @@ pub async fn run(admin: Admin, listener: std::net::TcpListener) -> std::io::Resu
         .with_state(admin.clone());
     let listener = TcpListener::from_std(listener)?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let _last = SaveHeld(&admin);
     tokio::select! {
         ended = axum::serve(listener, service) => ended,
         () = mature(&admin) => Ok(()),
+    }
+}
+
+/// The loop is dropped when the process ends: what waits is written down then.
+struct SaveHeld<'a>(&'a Admin);
+
+impl Drop for SaveHeld<'_> {
+    fn drop(&mut self) {
+        self.0.door.lock().unwrap_or_else(PoisonError::into_inner).save_held(clock::now());
     }
 }
 
@@ -143,7 +158,8 @@ async fn mature(admin: &Admin) {
 impl Admin {
     fn show(&self, live: &Live, position: usize, route: &Route) -> serde_json::Value {
         let (judgements, releases) = (self.judgements.borrow(), self.releases.borrow());
-        view::route(live, position, route, judgements.get(&route.name), releases.get(&route.name))
+        let last = self.histories.borrow().by_route.get(&route.name).map_or(0, |of| of.last);
+        view::route(live, position, route, judgements.get(&route.name), releases.get(&route.name), last)
     }
 
     fn denied(&self, headers: &HeaderMap, peer: SocketAddr, role: Role) -> Option<Response> {

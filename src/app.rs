@@ -201,6 +201,7 @@ fn control(
         config,
         judgements: judged,
         releases: released,
+        histories: tellers.histories(),
         orders,
         drain: draining,
         meters,

@@ -3,6 +3,7 @@
 pub mod commit_loop;
 pub mod config_loop;
 pub mod guardrail_loop;
+pub mod history_loop;
 pub mod judge_loop;
 mod message;
 pub mod notify_loop;

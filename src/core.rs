@@ -7,6 +7,7 @@ pub mod command;
 pub mod fallback;
 pub mod forecast;
 pub mod grpc;
+pub mod history;
 pub mod infer;
 pub mod interval;
 pub mod judge;

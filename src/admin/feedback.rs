@@ -1,5 +1,7 @@
 //! The door for labels: opens the ticket, checks age and once-only, and counts. The only writer of label cells.
 
+mod held;
+
 use crate::{
     core::{
         judge::AccuracyPolicy,
@@ -24,6 +26,8 @@ pub const SPENT_MAX: usize = 1_000_000;
 pub const HELD_MAX: usize = 100_000;
 /// A ticket is good for so long. Spent ones are remembered as long.
 pub const TICKET_AGE_MAX_MS: u64 = 7 * 24 * 3_600_000;
+/// Labels that wait are written down at most so often, and less often the more there are: a hundred thousand every eleven seconds.
+const HELD_SAVE_MS: u64 = 1_000;
 /// How far another replica's clock may be ahead.
 const SKEW_MS: u64 = 60_000;
 const MICRO: f64 = 1e6;
@@ -66,6 +70,9 @@ pub struct Door {
     spent: HashSet<u64>,
     spent_in_order: VecDeque<(u64, u64)>,
     held: VecDeque<Waiting>,
+    /// Whether `held` is another than was saved, and when that was.
+    held_changed: bool,
+    held_saved_ms: u64,
     /// What copies of requests were answered.
     pairs: PairBook,
     /// The data threads tell of them.
@@ -85,6 +92,8 @@ impl Door {
             spent: HashSet::new(),
             spent_in_order: VecDeque::new(),
             held: VecDeque::new(),
+            held_changed: false,
+            held_saved_ms: 0,
             pairs: PairBook::default(),
             copied,
             store,
@@ -94,7 +103,7 @@ impl Door {
         door
     }
 
-    /// Brings back what was spent, and drops from the log what is too old to matter.
+    /// Brings back what was spent and what waits, and drops from the log what is too old to matter.
     fn remember(&mut self, now: Now) {
         let log = match self.store.get(SPENT) {
             Ok(log) => log.unwrap_or_default(),
@@ -109,6 +118,12 @@ impl Door {
         self.spent_in_order =
             young.filter(|(at_ms, _)| now.wall_ms.saturating_sub(*at_ms) <= TICKET_AGE_MAX_MS).collect();
         self.spent = self.spent_in_order.iter().map(|(_, nonce)| *nonce).collect();
+        // What waits is spent for whoever sends it again, and stands in the log once it has counted.
+        self.held = held::load(&self.store, &self.key);
+        self.held.retain(|waiting| !self.spent.contains(&waiting.ticket.nonce));
+        for waiting in &self.held {
+            self.spent.insert(waiting.ticket.nonce);
+        }
         if self.spent_in_order.len() * RECORD_BYTES < log.len() {
             let kept: Vec<u8> = self.spent_in_order.iter().flat_map(|(at, nonce)| record(*at, *nonce)).collect();
             if let Err(error) = self.store.put(SPENT, &kept) {
@@ -182,8 +197,6 @@ impl Door {
         if !self.spent.insert(ticket.nonce) {
             return Err(("duplicate", "this ticket has been used; one label a ticket".into()));
         }
-        self.spent_in_order.push_back((now.wall_ms, ticket.nonce));
-        self.fresh.extend(record(now.wall_ms, ticket.nonce));
         // A score is about one answer: it says nothing of the copy's.
         let copy = if line.label.is_some() { self.pairs.take(ticket.nonce) } else { None };
         let copy_micro = copy.and_then(|prediction| wrong_micro(&line, &prediction, policy).ok());
@@ -192,8 +205,10 @@ impl Door {
         let due_ms = ticket.at_ms + policy.map_or(0, |policy| policy.label_delay_ms);
         if due_ms > now.wall_ms {
             self.held.push_back(Waiting { due_ms, ticket, wrong });
+            self.held_changed = true;
             return Ok("held");
         }
+        self.spend(ticket.nonce, now);
         count(live, &ticket, wrong);
         Ok("counted")
     }
@@ -204,13 +219,33 @@ impl Door {
         self.hear(meters);
         meters.pair(PairEvent::Expired, self.pairs.expire(now.wall_ms.saturating_sub(TICKET_AGE_MAX_MS)));
         meters.pairs_waiting.set(self.pairs.len() as u64);
-        self.held.retain(|waiting| {
-            let due = waiting.due_ms <= now.wall_ms;
-            if due {
-                count(live, &waiting.ticket, waiting.wrong);
-            }
-            !due
-        });
+        let (due, held): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.held).into_iter().partition(|waiting| waiting.due_ms <= now.wall_ms);
+        self.held = held;
+        self.held_changed |= !due.is_empty();
+        for waiting in due {
+            self.spend(waiting.ticket.nonce, now);
+            count(live, &waiting.ticket, waiting.wrong);
+        }
+        self.keep();
+        if self.held_changed && now.mono_ms >= self.held_saved_ms + HELD_SAVE_MS + self.held.len() as u64 / 10 {
+            self.save_held(now);
+        }
+    }
+
+    /// Writes down what waits. To be called once nothing comes in any more, so that a restart loses nothing.
+    pub fn save_held(&mut self, now: Now) {
+        if std::mem::take(&mut self.held_changed) {
+            self.held_saved_ms = now.mono_ms;
+            held::save(&self.store, &self.key, &self.held);
+        }
+    }
+
+    /// Writes down that this ticket has counted, at the next [`Self::keep`]. One that only waits is not: if it were lost with the
+    /// process, it may be sent again.
+    fn spend(&mut self, nonce: u64, now: Now) {
+        self.spent_in_order.push_back((now.wall_ms, nonce));
+        self.fresh.extend(record(now.wall_ms, nonce));
     }
 
     fn forget(&mut self, now: Now) {

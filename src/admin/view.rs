@@ -21,6 +21,7 @@ pub(super) fn route(
     route: &Route,
     judgement: Option<&Judgement>,
     release: Option<&ReleaseStatus>,
+    history_last: u64,
 ) -> Value {
     let variants: Vec<Value> = route
         .variants
@@ -48,6 +49,8 @@ pub(super) fn route(
         "digest": format!("{:016x}", route.digest),
         "release": release.map(standing),
         "judgement": judgement.map(verdict),
+        // Who shows the history asks for it when this has grown.
+        "history_last": history_last,
     })
 }
 

@@ -1,10 +1,11 @@
-//! Those who are told, hooks and the model registry: from settings to what is sent.
+//! Those who are told, hooks, the model registry, and people who come later: from settings to what is sent or remembered.
 
 use super::source;
 use crate::{
     config::settings::{HookFormat, HookPlace, Settings},
     control::{
         commit_loop::Outcomes,
+        history_loop::{Histories, HistoryLoop},
         judge_loop::Judgements,
         notify_loop::{Listener, NotifyLoop},
         nudge_loop::NudgeLoop,
@@ -23,7 +24,7 @@ use crate::{
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tokio::sync::watch::{Receiver, Sender};
+use tokio::sync::watch::{Receiver, Sender, channel};
 
 /// What it watches.
 type Seen = (Receiver<Judgements>, Receiver<Releases>, Receiver<Arc<Vec<Wanted>>>, Receiver<Outcomes>);
@@ -34,6 +35,8 @@ pub(super) struct Tellers {
     nudge: NudgeLoop,
     notify: NotifyLoop,
     registry: RegistryLoop,
+    history: HistoryLoop,
+    histories: Receiver<Histories>,
 }
 
 impl Tellers {
@@ -47,6 +50,10 @@ impl Tellers {
     ) -> anyhow::Result<Self> {
         let (judgements, releases, wanted, outcomes) = seen;
         let argo = source::argo(settings);
+        let (written, histories) = channel(Histories {
+            by_route: Arc::default(),
+            commit_url: settings.git.as_ref().and_then(|git| git.commit_url.as_deref()).map(Into::into),
+        });
         Ok(Self {
             nudge: NudgeLoop { outcomes: outcomes.clone(), pushed, argo, meters: meters.clone() },
             registry: RegistryLoop {
@@ -56,6 +63,16 @@ impl Tellers {
                 store: store.clone(),
                 meters: meters.clone(),
             },
+            history: HistoryLoop {
+                live: live.clone(),
+                judgements: judgements.clone(),
+                releases: releases.clone(),
+                wanted: wanted.clone(),
+                outcomes: outcomes.clone(),
+                histories: written,
+                happened_max: settings.page_history,
+            },
+            histories,
             notify: NotifyLoop {
                 judgements,
                 releases,
@@ -69,12 +86,18 @@ impl Tellers {
         })
     }
 
+    /// What has happened to each route.
+    pub(super) fn histories(&self) -> Receiver<Histories> {
+        self.histories.clone()
+    }
+
     /// Runs until one of them ends.
     pub(super) async fn run(self) {
         tokio::select! {
             () = self.nudge.run() => {}
             () = self.notify.run() => {}
             () = self.registry.run() => {}
+            () = self.history.run() => {}
         }
     }
 }

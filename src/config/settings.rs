@@ -27,6 +27,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A name server is asked no more often than this about one backend.
 const RESOLVE_EVERY_MIN: Duration = Duration::from_millis(100);
+/// More of what has happened is nothing for a page.
+const PAGE_HISTORY_MAX: u64 = 10_000;
 
 /// Settings with every default filled in.
 #[derive(Clone, PartialEq, Debug)]
@@ -77,6 +79,8 @@ pub struct Settings {
     pub backend_tls: BackendTlsSettings,
     /// How backends are found.
     pub backends: BackendSettings,
+    /// Of what has happened to a route the page and the API keep so much. Default 200.
+    pub page_history: usize,
 }
 
 /// One file per role, each with one token a line.
@@ -141,6 +145,7 @@ impl Default for Settings {
             tls: None,
             backend_tls: BackendTlsSettings::default(),
             backends: BackendSettings { resolve_every: Duration::from_secs(5) },
+            page_history: 200,
         }
     }
 }
@@ -251,6 +256,7 @@ fn read(root: &Field<'_>) -> Option<Settings> {
         headers: map.get("headers").and_then(|field| traffic::headers(&field)).unwrap_or(base.headers),
         tls: map.get("tls").and_then(|field| tls::server(&field)),
         backend_tls: map.get("backend_tls").and_then(|field| tls::backend(&field)).unwrap_or_default(),
+        page_history: map.get("page").and_then(|field| page(&field)).unwrap_or(base.page_history),
         backends: map.get("backends").and_then(|field| backends(&field, base.backends)).unwrap_or(base.backends),
     };
     map.done();
@@ -291,6 +297,14 @@ fn judge(field: &Field<'_>) -> Option<Duration> {
     let interval = map.or("interval", Settings::default().judge_interval, positive);
     map.done();
     Some(interval)
+}
+
+fn page(field: &Field<'_>) -> Option<usize> {
+    let map = field.map()?;
+    let base = Settings::default().page_history;
+    let history = map.get("history").and_then(|field| field.parse(at_least_one(PAGE_HISTORY_MAX)));
+    map.done();
+    Some(history.and_then(|n| usize::try_from(n).ok()).unwrap_or(base))
 }
 
 fn log(field: &Field<'_>, base: &LogSettings) -> Option<LogSettings> {

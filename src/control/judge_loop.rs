@@ -209,7 +209,8 @@ impl Parts {
             return fresh;
         };
         let since = Now { wall_ms: saved.since_wall_ms, ..now };
-        Attempt { trial, since, restored: Some(saved.users()), ..fresh }
+        let guardrails = saved.guardrails(trial.has_answered());
+        Attempt { trial, since, guardrails, restored: Some(saved.users()), ..fresh }
     }
 
     /// A new release, or an artefact that a person let in again, starts with no evidence.

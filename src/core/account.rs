@@ -158,7 +158,7 @@ fn undecided(reason: Reason, evidence: &Evidence) -> Vec<String> {
     let differ = evidence.endpoints.iter().filter(|_| reason == Reason::Endpoint);
     said.extend(differ.map(|of| {
         format!(
-            "{}: mend or replace it, or say `mode: requests` if it is what the canary is to be judged by",
+            "{}: mend or replace it; by `mode: requests`, from the next attempt on, it counts like the others",
             of.line()
         )
     }));

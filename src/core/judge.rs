@@ -16,7 +16,9 @@ pub use endpoint::EndpointEvidence;
 pub use evidence::{
     Evidence, Guard, GuardEvidence, GuardState, Part, PartEvidence, Quantile, SignalEvidence, Test, Took,
 };
-pub use guardrail::{Bound, Guardrail, GuardrailEvidence, GuardrailState, Guardrails, Reading, Readings, Unknown};
+pub use guardrail::{
+    Bound, Guardrail, GuardrailEvidence, GuardrailState, Guardrails, Reading, Readings, SavedSpell, Unknown,
+};
 pub use mode::{Chosen, Mode, ModeChoice};
 pub use policy::{AccuracyPolicy, DisagreementPolicy, ErrorsPolicy, LatencyPolicy, OnInconclusive, Policy};
 
@@ -118,6 +120,17 @@ impl Reason {
 }
 
 impl Verdict {
+    /// With its reason: `undecided (overlap)`.
+    #[must_use]
+    pub fn words(self) -> String {
+        let reason = match self {
+            Self::Pass => return self.as_str().to_owned(),
+            Self::Fail(signal) => signal.as_str(),
+            Self::Undecided(reason) => reason.as_str(),
+        };
+        format!("{} ({reason})", self.as_str())
+    }
+
     /// The word in metrics, messages and the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,6 +1,9 @@
 //! The admin listener against those who send too much, twice, or from the wrong place.
 
-use super::support::{Caller, model, routes, settings, start_with, stop};
+use super::{
+    stage::metric,
+    support::{Caller, model, routes, settings, start_with, stop, wait},
+};
 use std::{fs, io::Write as _, net::TcpStream};
 
 #[test]
@@ -28,6 +31,40 @@ fn a_label_counts_once_also_after_a_restart() {
         post(&app, &second).contains("counted"),
         "one of before the restart that was not used yet is as good as ever"
     );
+    stop(app);
+}
+
+#[test]
+fn labels_that_wait_outlive_a_restart_and_count_once() {
+    let (mount, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let delayed = "    protocol: v2\n    judge: { accuracy: { label_delay: 2s } }\n";
+    let text = routes(model(200, 7), model(200, 7), 10).replace("    protocol: v2\n", delayed);
+    assert!(text.contains("label_delay"), "{text}");
+    fs::write(mount.path().join("routes.yaml"), text).unwrap();
+    let key = state.path().join("key");
+    fs::write(&key, "0123456789abcdef").unwrap();
+    let start = || {
+        let more = format!("ticket_key_file: '{}'\n", key.display());
+        start_with(settings(&more, mount.path(), &state.path().join("state")))
+    };
+    let post = |app: &coalmine::app::App, tickets: &[String]| {
+        let line = |ticket: &String| format!(r#"{{"ticket":"{ticket}","label":7}}"#);
+        let lines: Vec<String> = tickets.iter().map(line).collect();
+        let told = Caller::new(app.admin).call("POST", "/v1/feedback", "", &lines.join("\n")).body;
+        ["held", "counted", "duplicate"].map(|result| told.matches(&format!("\"{result}\"")).count())
+    };
+    let app = start();
+    let tickets: Vec<String> =
+        (0..9).map(|_| Caller::new(app.data).infer().headers.remove("x-coalmine-ticket").unwrap()).collect();
+    assert_eq!(post(&app, &tickets), [9, 0, 0]);
+    stop(app);
+    let app = start();
+    assert_eq!(post(&app, &tickets), [0, 0, 9], "they wait here, too");
+    wait("all of them", || (metric(app.admin, &["coalmine_labels_total{"]) > 8.5).then_some(()));
+    stop(app);
+    let app = start();
+    assert_eq!(post(&app, &tickets), [0, 0, 9], "they have counted");
+    assert!(metric(app.admin, &["coalmine_labels_total{"]) < 0.5, "and do not wait any more");
     stop(app);
 }
 

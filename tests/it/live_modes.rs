@@ -206,7 +206,7 @@ fn an_endpoint_that_always_fails_holds_the_canary_and_is_told_by_its_address() {
     });
     let line = format!("endpoint {} fails 100.0 % of its requests, the canary's others 0.0 %", ill.address);
     assert!(told.contains("endpoints of the canary that are not like its others") && told.contains(&line), "{told}");
-    assert!(told.contains("mend or replace it, or say `mode: requests`"), "{told}");
+    assert!(told.contains("mend or replace it; by `mode: requests`, from the next"), "{told}");
     let differs = ["coalmine_judge_endpoint_differs{", &format!("\"{}\"", ill.address), "\"errors\""];
     assert!(metric(app.admin, &differs) > 0.5);
     assert!(metric(app.admin, &["coalmine_judge_guard{", "\"endpoints_alike\""]) > 1.5, "it holds");

@@ -1,8 +1,9 @@
 //! The page at `/` of the admin listener, over HTTP and in a real browser, driven by WebDriver.
 
 use super::{
+    repo::Repo,
     stage::{Stage, real},
-    support::{Caller, model, routes, wait},
+    support::{Caller, model, routes, stop, wait},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 fn within<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
@@ -55,16 +57,21 @@ fn anybody_may_have_it_and_it_lets_in_only_its_own_script_and_style() {
     stage.stop();
 }
 
-/// A browser without a screen.
+/// Several drivers that look for a free port at once take it from one another.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A browser without a screen; one at a time.
 struct Browser {
     driver: Child,
     caller: Caller,
     session: String,
     _home: tempfile::TempDir,
+    _one: MutexGuard<'static, ()>,
 }
 
 impl Browser {
     fn new() -> Self {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let home = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .args(["--port=0"])
@@ -91,7 +98,7 @@ impl Browser {
         let answer = caller.call("POST", "/session", "content-type: application/json\r\n", &wanted.to_string());
         let value: Value = serde_json::from_str(&answer.body).unwrap();
         let session = value["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {value}")).to_owned();
-        Self { driver, caller, session, _home: home }
+        Self { driver, caller, session, _home: home, _one: one }
     }
 
     #[track_caller]
@@ -162,7 +169,7 @@ fn a_browser_shows_a_release_from_its_first_requests_to_its_rollback() {
     assert!(browser.text().contains("undecided (no_data)"), "{}", browser.text());
     let failed = wait("the rollback", || {
         (0..40).for_each(|_| drop(caller.infer()));
-        Some(browser.text()).filter(|text| text.contains("fail (errors)") && text.contains("v2 (canary) 0 %"))
+        Some(browser.text()).filter(|text| text.contains("verdict: fail") && text.contains("force: v1 100 %, v2 0 %"))
     });
     for part in [
         "Both models side by side",
@@ -174,7 +181,7 @@ fn a_browser_shows_a_release_from_its_first_requests_to_its_rollback() {
         "nothing that is still seen",
         "verdict: fail (errors)",
         "weights in force: v1 100 %, v2 0 %",
-        "What happened since this page was opened",
+        "What has happened",
     ] {
         assert!(failed.contains(part), "{part:?} is missing in\n{failed}");
     }
@@ -233,4 +240,76 @@ fn a_browser_shows_a_release_from_its_first_requests_to_its_rollback() {
     wait("that to be said", || browser.text().contains("no answer: ").then_some(()));
     let text = browser.text();
     assert!(text.contains("; what is shown is of ") && text.contains("fail (errors)"), "{text}");
+}
+
+/// What happened to `digits` after the one of this number.
+fn history(admin: SocketAddr, after: u64) -> Value {
+    let answer = Caller::new(admin).call("GET", &format!("/v1/history/digits?after={after}"), "", "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[test]
+fn what_happened_before_the_page_was_opened_is_on_it_with_links_to_the_commits() {
+    let repo = Repo::new(&routes(model(200, 7), model(500, 7), 50));
+    let url = ", commit_url: 'https://git.example/models/commit/{commit}'";
+    let app = repo.start_with(url, "");
+    let mut caller = Caller::new(app.data);
+    wait("the commit", || {
+        (0..40).for_each(|_| drop(caller.infer()));
+        (repo.commits() == 2).then_some(())
+    });
+    repo.deliver();
+    let tip = repo.git("bare.git", &["rev-parse", "main"]);
+    let commit = tip.trim();
+    let told = wait("the end of the release", || {
+        let told = history(app.admin, 0);
+        told["happened"].to_string().contains("rolled back").then_some(told)
+    });
+    let of = |what: &str| -> Vec<&str> {
+        let all = told["happened"].as_array().unwrap().iter();
+        all.filter(|one| one["what"] == what).map(|one| one["text"].as_str().unwrap()).collect()
+    };
+    assert_eq!(of("weights")[0], "v1 50 %, v2 50 %");
+    assert!(of("weights").contains(&"v1 100 %, v2 0 %"), "{told}");
+    assert!(of("verdict").contains(&"fail (errors)") && of("release")[0].starts_with("attempt 1, "), "{told}");
+    assert_eq!(of("commit"), ["the rollback"]);
+    let numbers: Vec<u64> =
+        told["happened"].as_array().unwrap().iter().map(|one| one["number"].as_u64().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(1..=told["last"].as_u64().unwrap()), "{numbers:?}");
+    assert!(!told["points"].as_array().unwrap().is_empty(), "{told}");
+    let rest = history(app.admin, 2);
+    assert!(rest["happened"][0]["number"] == 3 && rest["points"] == json!([]), "{rest}");
+    assert_eq!(Caller::new(app.admin).call("GET", "/v1/history/nowhere", "", "").status, 404);
+
+    let mut browser = Browser::new();
+    browser.tell("url", &json!({ "url": format!("http://{}/", app.admin) }));
+    let text = wait("the rollback", || Some(browser.text()).filter(|text| text.contains("the rollback")));
+    for part in ["verdict: fail (errors)", "weights in force: v1 50 %, v2 50 %", "weights in force: v1 100 %, v2 0 %"] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let links =
+        browser.script("return [...document.querySelectorAll('li a')].map(a => [a.textContent, a.href, a.rel])");
+    assert_eq!(links, json!([[&commit[..12], format!("https://git.example/models/commit/{commit}"), "noreferrer"]]));
+    stop(app);
+}
+
+#[test]
+fn a_browser_shows_accuracy_with_both_values_and_an_interval() {
+    let stage = Stage::over(&routes(model(200, 7), model(200, 3), 50), "");
+    let (mut caller, mut admin) = (Caller::new(stage.data()), Caller::new(stage.app.admin));
+    let mut browser = Browser::new();
+    browser.tell("url", &json!({ "url": format!("http://{}/", stage.app.admin) }));
+    let row = wait("accuracy of both", || {
+        let labels: Vec<String> = (0..20)
+            .map(|_| json!({ "ticket": caller.infer().headers["x-coalmine-ticket"], "label": 7 }).to_string())
+            .collect();
+        admin.call("POST", "/v1/feedback", "", &labels.join("\n"));
+        let rows = "return [...document.querySelectorAll('tr')].map(tr => [...tr.children].map(td => td.textContent))";
+        let rows = browser.script(rows);
+        let row = rows.as_array().unwrap().iter().find(|row| row[0] == "accuracy")?.clone();
+        (row[1] == "100 %" && row[2] == "0 %" && row[3].as_str()?.starts_with("-100 % (-")).then_some(row)
+    });
+    assert!(row[3].as_str().unwrap().contains(" to -"), "an interval that leaves out 0: {row}");
+    stage.stop();
 }

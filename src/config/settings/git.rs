@@ -1,5 +1,6 @@
 //! Where and how to commit. No secret is a value here: keys and tokens are paths.
 
+mod commit_url;
 mod pull_request;
 
 pub use pull_request::{Provider, PullRequestSettings};
@@ -83,6 +84,8 @@ pub struct GitSettings {
     pub history: u32,
     /// Largest clone, bytes. Default 1 GiB.
     pub clone_max: u64,
+    /// Where people may look at a commit, `{commit}` in place of its name. Default: what follows from the remote.
+    pub commit_url: Option<String>,
     /// How often the branch is looked at where routes come from it (`source: git`), and pull requests that wait. Default 10 s.
     pub poll: Duration,
 }
@@ -110,6 +113,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
         path: map.or("path", "routes.yaml".to_owned(), relative),
         mode: map.get("mode").and_then(|field| field.word(&MODES)).unwrap_or_default(),
         pull_request: None,
+        commit_url: None,
         author_name: map.or("author_name", "Coalmine".to_owned(), plain),
         author_email: map.or("author_email", "coalmine@localhost".to_owned(), plain),
         ssh_key: path_of(&map, "ssh_key"),
@@ -131,6 +135,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<GitSettings> {
         remote: remote.unwrap_or_default(),
     };
     let settings = GitSettings { pull_request: pull_request::of(&map, &settings), ..settings };
+    let settings = GitSettings { commit_url: commit_url::of(&map, &settings), ..settings };
     map.done();
     Some(settings).filter(|settings| !settings.remote.is_empty())
 }

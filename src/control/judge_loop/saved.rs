@@ -2,7 +2,11 @@
 
 use super::Attempt;
 use crate::{
-    core::{name::RouteName, tally::FailedUsers},
+    core::{
+        judge::{Guardrails, SavedSpell},
+        name::{GuardrailName, RouteName},
+        tally::FailedUsers,
+    },
     io::store::Store,
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +34,9 @@ pub(super) struct Saved {
     /// Users who have failed, word by word without the empty ones.
     #[serde(default)]
     users: Vec<(usize, u64)>,
+    /// Guardrails that are broken: name, query, and for how many milliseconds.
+    #[serde(default)]
+    guardrails: Vec<(String, String, u64)>,
 }
 
 impl Saved {
@@ -40,13 +47,27 @@ impl Saved {
             number: attempt.number,
             since_wall_ms: attempt.since.wall_ms,
             bits: attempt.trial.saved(),
+            guardrails: attempt.guardrails.saved().into_iter().map(written).collect(),
             users: words.iter().copied().enumerate().filter(|(_, word)| *word != 0).collect(),
         }
+    }
+
+    /// `answered`: whether the canary had answered anybody.
+    pub(super) fn guardrails(&self, answered: bool) -> Guardrails {
+        let read = |(name, query, broken_ms): &(String, String, u64)| {
+            let name = GuardrailName::new(name).ok()?;
+            Some(SavedSpell { name, query: query.as_str().into(), broken_ms: *broken_ms })
+        };
+        Guardrails::restored(self.guardrails.iter().filter_map(read).collect(), answered)
     }
 
     pub(super) fn users(&self) -> FailedUsers {
         FailedUsers::restored(&self.users)
     }
+}
+
+fn written(spell: SavedSpell) -> (String, String, u64) {
+    (spell.name.as_str().to_owned(), spell.query.as_ref().to_owned(), spell.broken_ms)
 }
 
 /// What was saved, by route. What cannot be read is told, and judged afresh.
@@ -93,6 +114,10 @@ mod tests {
         let saved = &read["d"];
         assert_eq!((saved.key, saved.number, saved.since_wall_ms, &*saved.bits), (1, 2, 3, &[4][..]));
         assert_eq!(saved.users().len(), 2, "6 is two bits");
+        assert!(saved.guardrails(true).saved().is_empty(), "an earlier program wrote none");
+        let broken = br#"{"version":2,"attempts":{"d":{"key":1,"number":2,"since_wall_ms":3,"bits":[4],"guardrails":[["cost","q",70]]}}}"#;
+        let spells = parse(broken).unwrap()["d"].guardrails(true).saved();
+        assert_eq!(spells.into_iter().map(written).collect::<Vec<_>>(), [("cost".into(), "q".into(), 70)]);
         for (text, part) in [
             (r#"{"version":1,"attempts":{}}"#, "version 1"),
             (r#"{"d":{"key":1,"number":2,"since_wall_ms":3,"bits":[4]}}"#, "no version"),

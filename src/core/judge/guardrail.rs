@@ -208,16 +208,64 @@ impl GuardrailEvidence {
     }
 }
 
-/// Since when the guardrails of one attempt are broken. Not saved: after a restart the time begins anew.
+/// Since when the guardrails of one attempt are broken.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Guardrails {
     /// When the canary had first answered somebody: what was broken before is not its doing.
     from_ms: Option<u64>,
-    /// By name, with the query that it was about.
-    broken_since_ms: BTreeMap<GuardrailName, (Arc<str>, u64)>,
+    broken: BTreeMap<GuardrailName, Spell>,
+    /// Of an earlier process: they go on if the first answer here is beyond the bound, too. Nobody looked in between, so that time is
+    /// not counted.
+    restored: Vec<SavedSpell>,
+}
+
+/// A time for which a guardrail is broken.
+#[derive(Clone, PartialEq, Debug)]
+struct Spell {
+    /// What was asked.
+    query: Arc<str>,
+    /// In earlier processes.
+    before_ms: u64,
+    since_ms: u64,
+    /// When it was seen so last.
+    last_ms: u64,
+}
+
+/// For how long a guardrail was broken when it was last looked at: what outlives the process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SavedSpell {
+    /// Its name.
+    pub name: GuardrailName,
+    /// What was asked: another query under the same name begins anew.
+    pub query: Arc<str>,
+    /// Milliseconds.
+    pub broken_ms: u64,
+}
+
+impl Spell {
+    fn broken_ms(&self) -> u64 {
+        self.before_ms + self.last_ms.saturating_sub(self.since_ms)
+    }
 }
 
 impl Guardrails {
+    /// With what [`Self::saved`] gave. `answered`: whether the canary had answered anybody by then.
+    #[must_use]
+    pub fn restored(spells: Vec<SavedSpell>, answered: bool) -> Self {
+        Self { from_ms: answered.then_some(0), broken: BTreeMap::new(), restored: spells }
+    }
+
+    /// What is broken, and for how long, to be saved.
+    #[must_use]
+    pub fn saved(&self) -> Vec<SavedSpell> {
+        let of = |(name, spell): (&GuardrailName, &Spell)| SavedSpell {
+            name: name.clone(),
+            query: spell.query.clone(),
+            broken_ms: spell.broken_ms(),
+        };
+        self.broken.iter().map(of).chain(self.restored.iter().cloned()).collect()
+    }
+
     /// What the last `readings` say of the guardrails that the file names now. `answers`: whether the canary has answered anybody.
     pub fn look(
         &mut self,
@@ -229,23 +277,35 @@ impl Guardrails {
         if answers {
             self.from_ms.get_or_insert(now_ms);
         }
-        self.broken_since_ms.retain(|name, (query, _)| said.iter().any(|g| g.name == *name && g.query == *query));
+        let is_said =
+            |name: &GuardrailName, query: &Arc<str>| said.iter().any(|g| g.name == *name && g.query == *query);
+        self.broken.retain(|name, spell| is_said(name, &spell.query));
+        self.restored.retain(|spell| is_said(&spell.name, &spell.query));
         said.iter().map(|guardrail| self.one(guardrail, readings.of(&guardrail.query, now_ms))).collect()
     }
 
     fn one(&mut self, guardrail: &Guardrail, reading: Option<Reading>) -> GuardrailEvidence {
         let Reading { answer, at_ms } = reading.unwrap_or(Reading { answer: Err(Unknown::NotAsked), at_ms: 0 });
+        // Before the first question nothing is known, but nothing is forgotten either.
+        let before = match answer {
+            Err(Unknown::NotAsked) => None,
+            _ => self.restored.iter().position(|spell| spell.name == guardrail.name),
+        };
+        let before_ms = before.map_or(0, |at| self.restored.swap_remove(at).broken_ms);
         let broken = answer.is_ok_and(|value| guardrail.bound.is_broken_by(value));
         // What cannot be told, or is good again, begins anew: broken at every look is broken.
         if !broken {
-            self.broken_since_ms.remove(&guardrail.name);
+            self.broken.remove(&guardrail.name);
         }
         let counts = broken && self.from_ms.is_some_and(|from_ms| at_ms >= from_ms);
-        let since_ms = counts.then(|| {
-            let fresh = || (guardrail.query.clone(), at_ms);
-            self.broken_since_ms.entry(guardrail.name.clone()).or_insert_with(fresh).1
-        });
-        let broken_ms = since_ms.map_or(0, |since_ms| at_ms.saturating_sub(since_ms));
+        let broken_ms = if counts {
+            let fresh = || Spell { query: guardrail.query.clone(), before_ms, since_ms: at_ms, last_ms: at_ms };
+            let spell = self.broken.entry(guardrail.name.clone()).or_insert_with(fresh);
+            spell.last_ms = at_ms;
+            spell.broken_ms()
+        } else {
+            0
+        };
         let state = match answer {
             Err(why) => GuardrailState::Unknown(why),
             Ok(_) if counts && broken_ms >= guardrail.lasting_ms => GuardrailState::Breached,
@@ -257,78 +317,4 @@ impl Guardrails {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn guardrail(name: &str, bound: Bound, lasting_ms: u64) -> Guardrail {
-        Guardrail { name: GuardrailName::new(name).unwrap(), query: format!("q_{name}").into(), bound, lasting_ms }
-    }
-
-    fn readings(of: &[(&Guardrail, Result<f64, Unknown>, u64)]) -> Readings {
-        let by_query =
-            of.iter().map(|(of, answer, at_ms)| (of.query.clone(), Reading { answer: *answer, at_ms: *at_ms }));
-        Readings { by_query: by_query.collect(), fresh_ms: 1_000 }
-    }
-
-    /// The states after each answer, given at its own moment and looked at 10 ms later.
-    fn states(guardrail: &Guardrail, answers: &[(u64, Result<f64, Unknown>)]) -> Vec<GuardrailState> {
-        let mut guardrails = Guardrails::default();
-        let mut look = |(at_ms, answer): &(u64, Result<f64, Unknown>)| {
-            let readings = readings(&[(guardrail, *answer, *at_ms)]);
-            guardrails.look(std::slice::from_ref(guardrail), &readings, true, at_ms + 10)[0].state
-        };
-        answers.iter().map(&mut look).collect()
-    }
-
-    use GuardrailState::{Breached, Broken, Within};
-
-    #[test]
-    fn a_bound_must_be_broken_at_every_look_for_long_enough() {
-        let max = guardrail("cost", Bound::Max(0.5), 1_000);
-        // The first answer is of a moment before the canary had answered anybody.
-        let told = states(&max, &[(0, Ok(0.7)), (500, Ok(0.6)), (1_499, Ok(0.6)), (1_500, Ok(0.6))]);
-        assert_eq!(told, [Broken, Broken, Broken, Breached]);
-        let told = states(&max, &[(0, Ok(0.5)), (500, Ok(0.6)), (1_000, Ok(0.5)), (1_500, Ok(0.6)), (2_400, Ok(0.6))]);
-        assert_eq!(told, [Within, Broken, Within, Broken, Broken], "the bound itself is good, and good begins anew");
-        let away = Err(Unknown::Away);
-        let told = states(&max, &[(0, Ok(0.1)), (500, Ok(0.6)), (1_000, away), (1_600, Ok(0.6)), (2_600, Ok(0.6))]);
-        assert_eq!(told, [Within, Broken, GuardrailState::Unknown(Unknown::Away), Broken, Breached]);
-        let min = guardrail("free", Bound::Min(-2.0), 0);
-        assert_eq!(states(&min, &[(0, Ok(-2.0)), (500, Ok(-2.1))]), [Within, Breached]);
-    }
-
-    #[test]
-    fn what_was_broken_before_the_canary_answered_anybody_is_not_its_doing() {
-        let max = guardrail("cost", Bound::Max(0.5), 0);
-        let (mut guardrails, said) = (Guardrails::default(), std::slice::from_ref(&max));
-        let broken = |at_ms| readings(&[(&max, Ok(9.0), at_ms)]);
-        assert_eq!(guardrails.look(said, &broken(100), false, 110)[0].state, Broken);
-        assert_eq!(guardrails.look(said, &broken(100), true, 200)[0].state, Broken, "an answer from before");
-        assert_eq!(guardrails.look(said, &broken(201), true, 210)[0].state, Breached);
-    }
-
-    #[test]
-    fn nobody_asked_an_old_answer_and_another_query_say_nothing() {
-        let max = guardrail("cost", Bound::Max(0.5), 1_000);
-        let (mut guardrails, said) = (Guardrails::default(), std::slice::from_ref(&max));
-        let unknown = |why| GuardrailState::Unknown(why);
-        assert_eq!(guardrails.look(said, &Readings::default(), true, 0)[0].state, unknown(Unknown::NotAsked));
-        let told = readings(&[(&max, Ok(9.0), 100)]);
-        assert_eq!(guardrails.look(said, &told, true, 1_100)[0].state, Broken);
-        assert_eq!(guardrails.look(said, &told, true, 1_101)[0].state, unknown(Unknown::Stale));
-        // The same name for another query: what the old one has broken is over.
-        assert_eq!(guardrails.look(said, &readings(&[(&max, Ok(9.0), 1_200)]), true, 1_200)[0].broken_ms, 0);
-        let other = Guardrail { query: "other".into(), ..max.clone() };
-        let told = readings(&[(&other, Ok(9.0), 9_000)]);
-        let seen = &guardrails.look(std::slice::from_ref(&other), &told, true, 9_000)[0];
-        assert_eq!((seen.state, seen.broken_ms), (Broken, 0));
-        assert_eq!(seen.line(), "guardrail cost broken: 9, max 0.5, for 0 s of 1 s");
-    }
-
-    #[test]
-    fn every_reason_has_a_word_of_its_own() {
-        let words: std::collections::BTreeSet<_> = Unknown::ALL.map(Unknown::as_str).into();
-        assert_eq!(words.len(), Unknown::ALL.len());
-        assert!(Unknown::ALL.iter().all(|why| !why.words().is_empty()));
-    }
-}
+mod tests;

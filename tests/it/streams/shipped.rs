@@ -6,6 +6,7 @@ use coalmine::core::{
     judge::Policy,
     replay::{Setup, replay},
 };
+use serde_json::Value;
 use std::{collections::BTreeMap, env, fs, process::Command};
 
 /// Writes the streams instead of comparing them: `make streams`.
@@ -97,7 +98,7 @@ fn every_stream_gets_the_documented_verdict_from_us_and_from_the_reference() {
             "{name}"
         );
     }
-    // The reference knows requests only.
+    // The reference knows requests only; for the others see the test below.
     let files: Vec<_> =
         files.into_iter().zip(shipped()).filter(|(_, (_, world))| world.is_plain()).map(|(file, _)| file).collect();
     let said: Vec<_> =
@@ -115,4 +116,38 @@ fn every_stream_gets_the_documented_verdict_from_us_and_from_the_reference() {
         )
     });
     assert_eq!(ours.collect::<String>(), String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn streams_by_endpoint_user_and_first_token_have_the_evidence_of_the_reference() {
+    let vectors: Value =
+        serde_json::from_str(&fs::read_to_string(real("tests/vectors/replay_modes.json")).unwrap()).unwrap();
+    let cases = vectors["cases"].as_array().unwrap();
+    // Written by the script that stands in the file, from the recordings as they are.
+    let (script, reference) = (real("tests/real/judge/modes_ref.py"), real("tests/real/judge/judge_ref.py"));
+    let output = Command::new("python3").arg(script).arg(reference).arg(real("config/streams")).output();
+    let again: Value = serde_json::from_slice(&output.expect("python3 must be installed").stdout).unwrap();
+    let near = |got: &Value, wanted: &Value, what: &str| {
+        let (got, wanted) = (got.as_f64().unwrap(), wanted.as_f64().unwrap());
+        assert!((got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0), "{what}: {got}, wanted {wanted}");
+    };
+    let names = ["noisy-pod", "one-user", "first-token"];
+    assert_eq!(cases.iter().map(|case| case["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    let files = names.map(|name| real("config/streams").join(format!("{name}.csv")));
+    for ((case, again), ours) in cases.iter().zip(again["cases"].as_array().unwrap()).zip(replayed(&files, &[])) {
+        let name = &case["name"];
+        for key in ["name", "verdict", "at_request", "at_canary"] {
+            assert_eq!((&ours[key], &again[key]), (&case[key], &case[key]), "{name}: {key}");
+        }
+        let evidence = &ours["evidence"];
+        near(&evidence["log_e_rollback"], &case["log_e_rollback"], &format!("{name}: together"));
+        for signal in evidence["signals"].as_array().unwrap() {
+            let of = signal["signal"].as_str().unwrap();
+            for (at, key) in ["log_e_rollback", "log_e_promote"].into_iter().enumerate() {
+                near(&signal[key], &case["signals"][of][at], &format!("{name}: {of}, {key}"));
+                near(&again["signals"][of][at], &case["signals"][of][at], &format!("{name}: {of}, the script's {key}"));
+            }
+        }
+        assert_eq!(evidence["signals"].as_array().unwrap().len(), case["signals"].as_object().unwrap().len());
+    }
 }

@@ -101,7 +101,7 @@ fn repository(text: &str) -> Result<String, String> {
 }
 
 /// Host and repository of a remote: `git@host:owner/name.git`, `ssh://git@host/owner/name`, `https://host/owner/name.git`.
-fn place(remote: &str) -> Option<(String, String)> {
+pub(super) fn place(remote: &str) -> Option<(String, String)> {
     let (host, path) = match remote.split_once("://") {
         Some(("file", _)) => return None,
         Some((_, rest)) => rest.split_once('/')?,

@@ -1,0 +1,70 @@
+//! What is noted, and what is not kept.
+
+use super::*;
+use crate::core::judge::{Policy, Reason, Signal, trial::Trial};
+
+fn judgement(attempt: u32, verdict: Verdict, at_ms: u64) -> Judgement {
+    Judgement {
+        route: RouteName::new("digits").unwrap(),
+        release: ReleaseKey(1),
+        attempt,
+        verdict,
+        evidence: Trial::new(&Policy::default()).evidence(),
+        since: Now::default(),
+        at: Now { mono_ms: at_ms, wall_ms: at_ms },
+    }
+}
+
+fn at(at_ms: u64) -> Now {
+    Now { mono_ms: at_ms, wall_ms: at_ms }
+}
+
+fn told(history: &RouteHistory, after: u64) -> Vec<(u64, &str)> {
+    history.after(after).map(|one| (one.number, &*one.text)).collect()
+}
+
+#[test]
+fn a_verdict_is_noted_when_it_changes_and_the_oldest_make_room_for_the_newest() {
+    let mut history = RouteHistory::default();
+    let fail = Verdict::Fail(Signal::Errors);
+    for (ms, verdict) in [(1, Verdict::Undecided(Reason::NoData)), (2, Verdict::Undecided(Reason::NoData)), (3, fail)] {
+        history.take_judgement(Some(&judgement(1, verdict, ms)), at(ms));
+    }
+    assert_eq!(told(&history, 0), [(1, "undecided (no_data)"), (2, "fail (errors)")]);
+    assert_eq!(told(&history, 1), [(2, "fail (errors)")]);
+    assert_eq!(history.happened[1].at_ms, 3);
+    // At the limit: exactly so many stay, the last ones, with the numbers they had.
+    for number in 3..=200 {
+        let reason = if number % 2 == 0 { Reason::Overlap } else { Reason::LowSamples };
+        history.take_judgement(Some(&judgement(1, Verdict::Undecided(reason), number)), at(number));
+    }
+    history.keep(200);
+    assert_eq!((history.happened.len(), history.happened[0].number, history.last), (200, 1, 200));
+    history.take_judgement(Some(&judgement(1, fail, 201)), at(201));
+    history.keep(200);
+    assert_eq!((history.happened.len(), history.happened[0].number, history.last), (200, 2, 201));
+    assert_eq!(told(&history, 200), [(201, "fail (errors)")]);
+    history.take_judgement(None, at(202));
+    assert_eq!(history.last, 201, "that nothing is judged any more is seen by the release");
+}
+
+#[test]
+fn points_go_back_to_the_beginning_of_the_attempt_and_never_become_too_many() {
+    let mut history = RouteHistory::default();
+    for look in 0..5_000 {
+        history.take_judgement(Some(&judgement(1, Verdict::Pass, look * 2_000)), at(look * 2_000));
+        assert!(history.points.len() < POINTS_MAX);
+    }
+    let times: Vec<u64> = history.points.iter().map(|point| point.at_ms).collect();
+    assert_eq!(times[0], 0);
+    assert!(times.len() >= POINTS_MAX / 2 - 1, "{}", times.len());
+    let pause = times[1] - times[0];
+    assert!(times.windows(2).all(|two| two[1] - two[0] == pause), "evenly: {times:?}");
+    assert!(*times.last().unwrap() > 4_900 * 2_000);
+    // The same look again is no new point; another attempt begins anew.
+    let points = history.points.len();
+    history.take_judgement(Some(&judgement(1, Verdict::Pass, 4_999 * 2_000)), at(1));
+    assert_eq!(history.points.len(), points);
+    history.take_judgement(Some(&judgement(2, Verdict::Pass, 5_001 * 2_000)), at(2));
+    assert_eq!(history.points.len(), 1);
+}
