@@ -2,7 +2,7 @@
 
 use super::{
     bed::Bed,
-    journey::{Journey, PLAN, WATCHED, let_argo_cd_in, manifest, said},
+    journey::{Journey, PLAN, URL, WATCHED, example, let_argo_cd_in, manifest, said},
 };
 use crate::{
     githost::SshHost,
@@ -29,24 +29,7 @@ fn two_clusters_of_one_application_set_release_each_in_its_own_folder() {
     }
     let before = repo.git("bare.git", &["rev-parse", "main"]).trim().to_owned();
     let url = let_argo_cd_in(bed, &set, &repo, &host);
-    bed.apply(&format!(
-        "apiVersion: argoproj.io/v1alpha1
-kind: ApplicationSet
-metadata: {{ name: {set}, namespace: argocd }}
-spec:
-  goTemplate: true
-  goTemplateOptions: [missingkey=error]
-  generators:
-    - git: {{ repoURL: '{url}', revision: main, directories: [{{ path: clusters/* }}] }}
-  template:
-    metadata: {{ name: '{set}-{{{{ .path.basename }}}}', finalizers: [resources-finalizer.argocd.argoproj.io/background] }}
-    spec:
-      project: default
-      source: {{ repoURL: '{url}', path: '{{{{ .path.path }}}}', targetRevision: main }}
-      destination: {{ server: https://kubernetes.default.svc, namespace: '{{{{ .path.basename }}}}' }}
-      syncPolicy: {{ automated: {{ selfHeal: true, prune: true }} }}
-"
-    ));
+    bed.apply(&example("applicationset").replace("coalmine-routes", &set).replace(URL, &url));
     let path = |name: &str| format!("clusters/{name}/routes.yaml");
     let join = |name: &str| Journey::join(bed, &format!("{set}-{name}"), name, WATCHED, (&repo, &host, &path(name)));
     let (mut in_east, mut in_west) = (join(&east), join(&west));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -237,7 +237,7 @@ git: {{ remote: '{}', path: {path}, ssh_key: '{}', host_key: {} }}
     }
 
     /// What `coalmine doctor` says with these rights: check, level, and what.
-    pub(super) fn doctor(&self, kubeconfig: &std::path::Path) -> Vec<(String, String, String)> {
+    pub(super) fn doctor(&self, kubeconfig: &Path) -> Vec<(String, String, String)> {
         let file = self.repo.path("doctor.yaml");
         let text = format!(
             "source: kubernetes
@@ -271,17 +271,19 @@ git: {{ remote: '{}', path: {}, ssh_key: '{}', host_key: {} }}
 }
 
 pub(super) fn application(name: &str, url: &str) -> String {
-    format!(
-        "apiVersion: argoproj.io/v1alpha1
-kind: Application
-metadata: {{ name: {name}, namespace: argocd, finalizers: [resources-finalizer.argocd.argoproj.io/background] }}
-spec:
-  project: default
-  source: {{ repoURL: '{url}', path: prod, targetRevision: main }}
-  destination: {{ server: https://kubernetes.default.svc, namespace: {name} }}
-  syncPolicy: {{ automated: {{ selfHeal: true, prune: true }} }}
-"
-    )
+    example("application")
+        .replace("coalmine-routes", name)
+        .replace(URL, url)
+        .replace("namespace: models", &format!("namespace: {name}"))
+}
+
+/// The remote of the examples.
+pub(super) const URL: &str = "ssh://git@git.example.com/models.git";
+
+/// One of the examples for Argo CD.
+pub(super) fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/argocd/{name}.yaml"));
+    fs::read_to_string(path).unwrap()
 }
 
 /// Role and weight of a variant in the delivered file.
