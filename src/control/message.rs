@@ -19,6 +19,8 @@ pub(super) const ARTEFACT: &str = "Coalmine-Artefact";
 pub(super) const ATTEMPT: &str = "Coalmine-Attempt";
 /// The judge's word.
 pub(super) const VERDICT: &str = "Coalmine-Verdict";
+/// The record of the verdict, as JSON: what the API says of it, without the parts of signals.
+pub(super) const EVIDENCE: &str = "Coalmine-Evidence";
 /// A scalar of another file that the commit has set, as JSON.
 pub(super) const SET: &str = "Coalmine-Set";
 /// Commits that it takes back.
@@ -42,7 +44,7 @@ pub(super) struct Record<'a> {
 /// The message of a commit.
 pub(super) fn message(record: &Record<'_>) -> String {
     let Record { intent, route, changes, notes, trailers } = record;
-    let Intent { artefact, attempt, by, reason, verdict, numbers, window_ms, .. } = intent;
+    let Intent { artefact, attempt, by, reason, verdict, numbers, evidence, window_ms, .. } = intent;
     let (name, action) = (&intent.route, intent.to.as_str());
     let [from, to] = window_ms.map(utc);
     let version = env!("CARGO_PKG_VERSION");
@@ -50,6 +52,7 @@ pub(super) fn message(record: &Record<'_>) -> String {
     let notes = notes.iter().map(|note| note.split_whitespace().collect::<Vec<_>>().join(" "));
     let paragraphs = [reason.to_string(), numbers.to_string(), notes.collect::<Vec<_>>().join("\n")];
     let body: String = paragraphs.iter().filter(|text| !text.is_empty()).map(|text| format!("{text}\n\n")).collect();
+    let evidence = if evidence.is_empty() { String::new() } else { format!("{EVIDENCE}: {evidence}\n") };
     let own: String = trailers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     format!(
         "{}\n\n{body}\
@@ -61,6 +64,7 @@ pub(super) fn message(record: &Record<'_>) -> String {
          Coalmine-Weights: {}\n\
          {VERDICT}: {verdict}\n\
          Coalmine-Window: {from}/{to}\n\
+         {evidence}\
          Coalmine-Requested-By: {by}\n\
          {own}Coalmine-Controller: {version}\n",
         subject(intent, route, changes),

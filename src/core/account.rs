@@ -1,6 +1,10 @@
 //! What the evidence comes to, for people: each difference with the interval that holds at any time, and what would change the
 //! verdict. One account for the API, `explain` and the commit.
 
+mod record;
+
+pub use record::record;
+
 use super::{
     interval::{self, Interval, Ratio, Seen},
     judge::{

@@ -53,6 +53,26 @@ fn a_failing_canary_is_rolled_back_by_a_commit_with_its_evidence() {
     ] {
         assert!(message.contains(part), "{part:?} is missing in\n{message}");
     }
+    // The same record as the API's, as it was then.
+    let line = message.lines().find_map(|line| line.strip_prefix("Coalmine-Evidence: ")).expect("the record");
+    let record: Value = serde_json::from_str(line).unwrap();
+    let now = admin.call("GET", "/v1/verdict/digits", "", "").body;
+    let now: Value = serde_json::from_str(&now).unwrap();
+    assert_eq!((&record["verdict"], &record["reason"]), (&"fail".into(), &"errors".into()), "{record}");
+    assert_eq!(record["log_e_rollback_at"], now["log_e_rollback_at"]);
+    assert!(record["log_e_rollback"].as_f64() >= record["log_e_rollback_at"].as_f64(), "{record}");
+    let keys = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert!(keys(&record).iter().all(|key| now.get(key).is_some()), "{record}");
+    for (then, now) in record["signals"].as_array().unwrap().iter().zip(now["signals"].as_array().unwrap()) {
+        assert!(keys(then).iter().all(|key| now.get(key).is_some()), "{then}");
+        for key in ["signal", "margin", "weight", "log_e_rollback_at", "log_e_promote_at"] {
+            assert_eq!(then[key], now[key], "{key}");
+        }
+    }
+    assert_eq!(record["signals"].as_array().unwrap().len(), now["signals"].as_array().unwrap().len());
+    let errors = &record["signals"][0];
+    assert!(errors["canary"] == 1.0 && errors["canary_n"].as_u64() >= Some(1), "{errors}");
+    assert!(errors["difference"]["low"].as_f64() > Some(0.0), "{errors}");
     assert_eq!(state(&mut admin), "rolling_back");
     repo.deliver();
     wait("the delivery", || (state(&mut admin) == "rolled_back").then_some(()));

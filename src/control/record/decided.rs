@@ -22,6 +22,8 @@ pub(super) struct Decided {
     reason: String,
     verdict: String,
     numbers: String,
+    #[serde(default)]
+    evidence: String,
     window_ms: [u64; 2],
 }
 
@@ -48,7 +50,8 @@ enum Kind {
 
 impl Decided {
     pub(super) fn of(intent: &Intent) -> Self {
-        let Intent { route, artefact, attempt, to, set, digest, by, reason, verdict, numbers, window_ms } = intent;
+        let Intent { route, artefact, attempt, to, set, digest, by, reason, verdict, numbers, evidence, window_ms } =
+            intent;
         Self {
             route: route.as_str().into(),
             artefact: artefact.as_str().into(),
@@ -66,6 +69,7 @@ impl Decided {
             reason: reason.to_string(),
             verdict: verdict.to_string(),
             numbers: numbers.to_string(),
+            evidence: evidence.to_string(),
             window_ms: *window_ms,
         }
     }
@@ -92,6 +96,7 @@ impl Decided {
             reason: self.reason.into(),
             verdict: self.verdict.into(),
             numbers: self.numbers.into(),
+            evidence: self.evidence.into(),
             window_ms: self.window_ms,
         })
     }

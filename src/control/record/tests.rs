@@ -18,6 +18,7 @@ fn intent(to: Move) -> Intent {
         reason: "because".into(),
         verdict: "pass".into(),
         numbers: "a\nb".into(),
+        evidence: r#"{"verdict":"fail"}"#.into(),
         window_ms: [1, 2],
     }
 }

@@ -21,6 +21,7 @@ fn wanted(to: Move, shown: Option<&str>) -> Wanted {
         reason: "worse in errors".into(),
         verdict: "fail errors".into(),
         numbers: "".into(),
+        evidence: "".into(),
         window_ms: [1, 2],
     };
     Wanted { intent, shown: shown.map(Into::into), learned: false, diverged: false, generation: Generation(1) }

@@ -86,6 +86,8 @@ pub struct Intent {
     pub verdict: Box<str>,
     /// The numbers, a line a signal, for people.
     pub numbers: Box<str>,
+    /// The same as JSON in one line, for machines; empty if nothing was judged.
+    pub evidence: Box<str>,
     /// From when to when they were gathered, milliseconds since 1970 UTC.
     pub window_ms: [u64; 2],
 }
@@ -147,6 +149,7 @@ impl Intent {
             reason: reason.into(),
             verdict: judged.map_or("none".into(), |judgement| said(judgement.verdict)),
             numbers: judged.map_or("".into(), numbers),
+            evidence: judged.map_or("".into(), |judgement| account::record(judgement).into()),
             window_ms: judged
                 .map_or([seen.now.wall_ms; 2], |judgement| [judgement.since.wall_ms, judgement.at.wall_ms]),
         }

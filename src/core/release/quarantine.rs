@@ -60,6 +60,7 @@ impl Entry {
             reason: "the routes file says that it is rejected".into(),
             verdict: "none".into(),
             numbers: "".into(),
+            evidence: "".into(),
             window_ms: [now.wall_ms; 2],
         };
         Self { learned: true, ..Self::new(intent) }
