@@ -141,6 +141,19 @@ fn what_copies_told_of_errors_multiplies_what_requests_tell() {
 }
 
 #[test]
+fn without_copies_requests_and_labels_carry_what_speaks_for_the_canary() {
+    let mut trial = Trial::new(&Policy { warmup_requests: 0, ..Policy::default() });
+    for _ in 0..3 {
+        let block = by_requests(arm(400, 0, 48), arm(600, 60, 50));
+        trial.observe(&Block { labels: Some(labels(100, 0, 100, 30)), ..block });
+    }
+    for signal in trial.evidence().signals {
+        assert!(signal.log_e_rollback < -0.01, "{:?}: {}", signal.signal, signal.log_e_rollback);
+        assert_eq!(signal.test, Test::Requests, "{:?}", signal.signal);
+    }
+}
+
+#[test]
 fn copies_carry_what_they_alone_tell_of_though_it_speaks_for_the_canary() {
     let mut trial = Trial::new(&only(false, false, true));
     let pairs = PairBlock { labels: pairs(40, 0, 4), ..PairBlock::default() };
@@ -211,9 +224,14 @@ fn streams_are_judged_from_a_twentieth_of_all_answers_on() {
             [Part::Answer, Part::FirstToken].map(|of| parts.iter().any(|told| told.part == of(Quantile::P50)));
         assert_eq!([answer, first], wanted, "{answers} answers, {streams} streams");
     }
-    // Where both weigh the same, whole answers are shown.
+    // Where both weigh the same, as streams of a single piece do, whole answers are shown.
     let mut trial = Trial::new(&Policy { warmup_requests: 0, ..only(false, true, false) });
-    (0..2).for_each(|_| _ = trial.observe(&mixed(500, 500)));
+    let mut block = mixed(500, 500);
+    let RequestBlock { canary, stable, .. } = block.requests.as_mut().unwrap();
+    for arm in [canary, stable] {
+        arm.streams.as_mut().unwrap().token_gap = Histogram::default();
+    }
+    (0..2).for_each(|_| _ = trial.observe(&block));
     let p99 = (50.0_f64 / 16.0).exp2();
     shows(&trial.evidence().signals[0], [p99, p99], [1000, 1000], [0.0, 0.0]);
 }
