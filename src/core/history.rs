@@ -164,17 +164,18 @@ impl History {
         }
     }
 
-    /// Commits, once each. One that the branch had shown before this process began is no news.
+    /// Commits, once each. One that the branch has shown when it is first seen is no news, unless this process has made it meanwhile.
     fn take_commits(&mut self, sight: &Sight<'_>) {
         let wanted = sight.wanted.iter().filter(|one| !one.learned).map(|one| (&one.intent, one.shown.as_deref()));
         let released = sight.releases.values().filter_map(|of| of.intent.as_deref()).map(|intent| (intent, None));
         let mut open: BTreeMap<String, Option<&str>> = BTreeMap::new();
         for (intent, shown) in wanted.chain(released) {
             let id = intent.id();
+            let ours = matches!(sight.outcomes.get(&id), Some(Outcome::Committed(_)));
             let fresh = |intent: &Intent| Open {
                 route: intent.route.clone(),
                 words: intent.to.words(),
-                noted: shown.is_some(),
+                noted: shown.is_some() && !ours,
             };
             self.intents.entry(id.clone()).or_insert_with(|| fresh(intent));
             let known = open.entry(id).or_default();

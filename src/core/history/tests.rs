@@ -68,3 +68,35 @@ fn points_go_back_to_the_beginning_of_the_attempt_and_never_become_too_many() {
     history.take_judgement(Some(&judgement(2, Verdict::Pass, 5_001 * 2_000)), at(2));
     assert_eq!(history.points.len(), 1);
 }
+
+#[test]
+fn a_commit_of_this_process_is_noted_though_it_is_on_the_branch_when_first_seen() {
+    use crate::core::release::tests::{Bed, at as canary_at};
+    for (outcome, wanted) in [
+        (Outcome::Committed("c1".into()), vec!["the rollback"]),
+        // Of another replica, or of before this process began.
+        (Outcome::There("c1".into()), vec![]),
+    ] {
+        let mut bed = Bed::new(canary_at(1_000));
+        bed.judge(Verdict::Fail(Signal::Errors), 100, 0);
+        bed.look();
+        bed.branch(outcome);
+        bed.look();
+        let shown = bed.wanted();
+        assert!(shown[0].shown.is_some(), "{shown:?}");
+        let mut history = History::new(10);
+        for _ in 0..2 {
+            history.look(&Sight {
+                snapshot: &bed.snapshot,
+                judgements: &BTreeMap::new(),
+                releases: &BTreeMap::new(),
+                wanted: &shown,
+                outcomes: &bed.outcomes,
+                now: at(5),
+            });
+        }
+        let happened = history.routes.values().next().unwrap().happened.iter();
+        let commits: Vec<&str> = happened.filter(|one| one.what == What::Commit).map(|one| &*one.text).collect();
+        assert_eq!(commits, wanted);
+    }
+}
