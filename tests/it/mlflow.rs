@@ -123,6 +123,12 @@ fn the_registry_follows_promotions_and_rollbacks() {
         .replace("uri: m/2", "uri: 'models:/digits/2'");
     deliver(&text);
     let app = start(&server, mount.path(), state.path());
+    // A promotion is one of a release that has been seen to begin.
+    let mut admin = Caller::new(app.admin);
+    wait("the release", || {
+        let told: Value = serde_json::from_str(&admin.call("GET", "/v1/routes", "", "").body).unwrap();
+        told["routes"][0]["release"]["state"].is_string().then_some(())
+    });
 
     // The promotion, as the branch delivers it.
     let promoted = text
