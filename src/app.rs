@@ -170,12 +170,19 @@ fn control(
     let (attempts, attempt) = watch::channel(Arc::default());
     let (wanted, wanting) = watch::channel(Arc::default());
     let (outcomes, outcome) = watch::channel(Arc::default());
+    let (made, seen_made) = watch::channel(Arc::default());
     let (releases, released) = watch::channel(Arc::default());
     let (orders, inbox) = inbox::channel();
     let (pushed, seen_pushed) = watch::channel(0);
     let source = Source::of(settings, &meters, || clone(settings, "git-source"), seen_pushed)?;
     let (git, requests) = clone::committing(settings, &store, &meters)?;
-    let seen = (judged.clone(), released.clone(), wanting.clone(), outcome.clone());
+    let seen = notify::Seen {
+        judgements: judged.clone(),
+        releases: released.clone(),
+        wanted: wanting.clone(),
+        outcomes: outcome.clone(),
+        made: seen_made,
+    };
     let tellers = notify::Tellers::of(settings, seen, pushed, &live, &store, &meters)?;
     let (guardrail_loop, readings) = guardrail::guardrail_loop(settings, live.clone(), &meters)?;
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
@@ -183,7 +190,7 @@ fn control(
     let output = Out { clamps, wanted, attempts, releases };
     let release_loop = ReleaseLoop::new(input, output, store.clone(), git.is_some());
     let looked = released.clone();
-    let commit_loop = CommitLoop { wanted: wanting, outcomes, git, requests, looked, meters: meters.clone() };
+    let commit_loop = CommitLoop { wanted: wanting, outcomes, made, git, requests, looked, meters: meters.clone() };
     let config_loop = ConfigLoop { documents: newest, clamps: clamped, live: live.clone(), status, threads };
     let mut judge_loop = JudgeLoop::new(judge_loop::Parts {
         live: live.clone(),

@@ -12,7 +12,10 @@ use crate::{
         registry_loop::RegistryLoop,
         release_loop::Releases,
     },
-    core::{release::intent::Wanted, snapshot::Live},
+    core::{
+        release::{intent::Wanted, made::Made},
+        snapshot::Live,
+    },
     io::{
         meters::Meters,
         mlflow::Mlflow,
@@ -26,8 +29,14 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use tokio::sync::watch::{Receiver, Sender, channel};
 
-/// What it watches.
-type Seen = (Receiver<Judgements>, Receiver<Releases>, Receiver<Arc<Vec<Wanted>>>, Receiver<Outcomes>);
+/// What they watch.
+pub(super) struct Seen {
+    pub(super) judgements: Receiver<Judgements>,
+    pub(super) releases: Receiver<Releases>,
+    pub(super) wanted: Receiver<Arc<Vec<Wanted>>>,
+    pub(super) outcomes: Receiver<Outcomes>,
+    pub(super) made: Receiver<Arc<Vec<Made>>>,
+}
 
 /// The loops that tell others. They only read what the release has come to, and nothing waits for them.
 #[derive(Debug)]
@@ -48,14 +57,14 @@ impl Tellers {
         store: &Store,
         meters: &Arc<Meters>,
     ) -> anyhow::Result<Self> {
-        let (judgements, releases, wanted, outcomes) = seen;
+        let Seen { judgements, releases, wanted, outcomes, made } = seen;
         let argo = source::argo(settings);
         let (written, histories) = channel(Histories {
             by_route: Arc::default(),
             commit_url: settings.git.as_ref().and_then(|git| git.commit_url.as_deref()).map(Into::into),
         });
         Ok(Self {
-            nudge: NudgeLoop { outcomes: outcomes.clone(), pushed, argo, meters: meters.clone() },
+            nudge: NudgeLoop { made: made.clone(), pushed, argo, meters: meters.clone() },
             registry: RegistryLoop {
                 live: live.clone(),
                 releases: releases.clone(),
@@ -69,6 +78,7 @@ impl Tellers {
                 releases: releases.clone(),
                 wanted: wanted.clone(),
                 outcomes: outcomes.clone(),
+                made: made.clone(),
                 histories: written,
                 happened_max: settings.page_history,
             },
@@ -78,6 +88,7 @@ impl Tellers {
                 releases,
                 wanted,
                 outcomes,
+                made,
                 listeners: listeners(settings)?,
                 queue: settings.notify.queue,
                 attempts: settings.notify.attempts,

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     core::{
         name::Generation,
-        release::intent::{Outcome, Wanted},
+        release::{
+            intent::{Outcome, Wanted},
+            made::Made,
+        },
     },
     io::{
         git::{Git, GitError, NewText, Tip},
@@ -45,6 +48,8 @@ pub struct CommitLoop {
     pub wanted: watch::Receiver<Arc<Vec<Wanted>>>,
     /// The release loop reads.
     pub outcomes: watch::Sender<Outcomes>,
+    /// Whoever tells people of commits reads; written before the outcome is.
+    pub made: watch::Sender<Arc<Vec<Made>>>,
     /// Where it commits; `None`: nowhere, clamps are all there is.
     pub git: Option<Git>,
     /// How people are asked to merge; `None`: commits are pushed to the branch.
@@ -144,7 +149,11 @@ impl CommitLoop {
     }
 
     fn became(&self, wanted: &Wanted, outcome: Outcome) {
-        self.outcomes.send_modify(|all| drop(Arc::make_mut(all).insert(wanted.intent.id(), outcome)));
+        let intent = &wanted.intent;
+        if let Outcome::Committed(commit) = &outcome {
+            self.made.send_modify(|all| Made::add(Arc::make_mut(all), intent, commit));
+        }
+        self.outcomes.send_modify(|all| drop(Arc::make_mut(all).insert(intent.id(), outcome)));
     }
 
     async fn carry_out(

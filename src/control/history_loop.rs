@@ -4,7 +4,7 @@ use super::{commit_loop::Outcomes, judge_loop::Judgements, release_loop::Release
 use crate::{
     core::{
         history::{History, Sight},
-        release::intent::Wanted,
+        release::{intent::Wanted, made::Made},
         snapshot::Live,
     },
     io::clock,
@@ -28,6 +28,8 @@ pub struct HistoryLoop {
     pub wanted: watch::Receiver<Arc<Vec<Wanted>>>,
     /// The commit loop writes.
     pub outcomes: watch::Receiver<Outcomes>,
+    /// The commit loop writes.
+    pub made: watch::Receiver<Arc<Vec<Made>>>,
     /// The admin plane reads.
     pub histories: watch::Sender<Histories>,
     /// So much is kept of each route.
@@ -42,6 +44,7 @@ impl HistoryLoop {
             let changed = tokio::select! {
                 changed = self.releases.changed() => changed,
                 changed = self.outcomes.changed() => changed,
+                changed = self.made.changed() => changed,
             };
             if changed.is_err() {
                 return;
@@ -50,12 +53,14 @@ impl HistoryLoop {
             let (judgements, releases) =
                 (self.judgements.borrow_and_update().clone(), self.releases.borrow_and_update().clone());
             let (wanted, outcomes) = (self.wanted.borrow().clone(), self.outcomes.borrow_and_update().clone());
+            let made = self.made.borrow_and_update().clone();
             history.look(&Sight {
                 snapshot: &live.snapshot,
                 judgements: &judgements,
                 releases: &releases,
                 wanted: &wanted,
                 outcomes: &outcomes,
+                made: &made,
                 now: clock::now(),
             });
             self.histories.send_modify(|told| told.by_route = Arc::new(history.routes.clone()));

@@ -7,7 +7,7 @@ use super::{commit_loop::Outcomes, judge_loop::Judgements, release_loop::Release
 use crate::{
     core::{
         notice::{Kind, Notice, Sight, Told},
-        release::intent::Wanted,
+        release::{intent::Wanted, made::Made},
         split::siphash,
     },
     io::{clock, meters::Meters, notify::Hook},
@@ -43,6 +43,8 @@ pub struct NotifyLoop {
     pub wanted: watch::Receiver<Arc<Vec<Wanted>>>,
     /// The commit loop writes.
     pub outcomes: watch::Receiver<Outcomes>,
+    /// The commit loop writes.
+    pub made: watch::Receiver<Arc<Vec<Made>>>,
     /// Who wants to know.
     pub listeners: Vec<Listener>,
     /// Notices that may wait for one hook.
@@ -73,6 +75,7 @@ impl NotifyLoop {
                     changed = self.releases.changed() => changed,
                     changed = self.judgements.changed() => changed,
                     changed = self.outcomes.changed() => changed,
+                    changed = self.made.changed() => changed,
                 };
                 if changed.is_err() {
                     return;
@@ -90,11 +93,13 @@ impl NotifyLoop {
         let releases = self.releases.borrow_and_update().clone();
         let outcomes = self.outcomes.borrow_and_update().clone();
         let wanted = self.wanted.borrow().clone();
+        let made = self.made.borrow_and_update().clone();
         told.look(&Sight {
             judgements: &judgements,
             releases: &releases,
             wanted: &wanted,
             outcomes: &outcomes,
+            made: &made,
             now: clock::now(),
         })
     }

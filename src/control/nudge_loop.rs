@@ -3,22 +3,21 @@
 //! Told once for each commit, never again: without the right to tell, delivery is as slow as its polling, and that is all. A
 //! refusal is one line in the log and a metric, not a storm.
 
-use super::commit_loop::Outcomes;
 use crate::{
-    core::release::intent::Outcome,
+    core::release::made::Made,
     io::{
         kube::{Access, Application, Cluster, KubeError},
         meters::Meters,
     },
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The loop and its channels.
 #[derive(Debug)]
 pub struct NudgeLoop {
     /// The commit loop writes.
-    pub outcomes: watch::Receiver<Outcomes>,
+    pub made: watch::Receiver<Arc<Vec<Made>>>,
     /// The source that polls the branch reads; counts commits of ours.
     pub pushed: watch::Sender<u64>,
     /// The Application that is told, and how to get to it.
@@ -30,12 +29,9 @@ pub struct NudgeLoop {
 impl NudgeLoop {
     /// Runs until the commit loop is gone.
     pub async fn run(mut self) {
-        let (mut seen, mut cluster, mut refused) = (BTreeSet::new(), None, false);
-        while self.outcomes.changed().await.is_ok() {
-            let commits: BTreeSet<Box<str>> = self.outcomes.borrow_and_update().values().filter_map(commit).collect();
-            let new = commits.difference(&seen).count();
-            seen = commits;
-            if new == 0 {
+        let (mut seen, mut cluster, mut refused) = (0, None, false);
+        while self.made.changed().await.is_ok() {
+            if Made::news(&self.made.borrow_and_update(), &mut seen).next().is_none() {
                 continue;
             }
             self.pushed.send_modify(|pushed| *pushed += 1);
@@ -58,20 +54,6 @@ impl NudgeLoop {
                 }
             }
         }
-    }
-}
-
-fn commit(outcome: &Outcome) -> Option<Box<str>> {
-    match outcome {
-        Outcome::Committed(commit) => Some(commit.clone()),
-        Outcome::There(_)
-        | Outcome::Moved
-        | Outcome::NotOurs
-        | Outcome::TakenBack(_)
-        | Outcome::Readmitted(_)
-        | Outcome::Waiting(_)
-        | Outcome::Refused(_)
-        | Outcome::Failing(_) => None,
     }
 }
 

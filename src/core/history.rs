@@ -7,7 +7,10 @@ use super::{
     judge::{Judgement, Verdict},
     name::{ReleaseKey, RouteName, VariantName},
     now::Now,
-    release::intent::{Intent, Outcome, Wanted},
+    release::{
+        intent::{Intent, Outcome, Wanted},
+        made::Made,
+    },
     snapshot::Snapshot,
     split::Weight,
     status::ReleaseStatus,
@@ -114,6 +117,8 @@ pub struct Sight<'a> {
     pub wanted: &'a [Wanted],
     /// What became of it.
     pub outcomes: &'a BTreeMap<String, Outcome>,
+    /// The last commits of this process.
+    pub made: &'a [Made],
     /// The present.
     pub now: Now,
 }
@@ -126,6 +131,8 @@ pub struct History {
     happened_max: usize,
     /// By their ids.
     intents: BTreeMap<String, Open>,
+    /// Number of the last commit of this process that was noted.
+    made: u64,
 }
 
 /// An intent whose commit may still come.
@@ -140,7 +147,7 @@ impl History {
     /// An empty one that keeps so many things of each route.
     #[must_use]
     pub fn new(happened_max: usize) -> Self {
-        Self { routes: BTreeMap::new(), happened_max: happened_max.max(1), intents: BTreeMap::new() }
+        Self { routes: BTreeMap::new(), happened_max: happened_max.max(1), intents: BTreeMap::new(), made: 0 }
     }
 
     /// Takes in how things are now. A route that is gone is forgotten.
@@ -164,7 +171,8 @@ impl History {
         }
     }
 
-    /// Commits, once each. One that the branch has shown when it is first seen is no news, unless this process has made it meanwhile.
+    /// Commits, once each: those of this process as they are made, others when the branch shows them. One that it has shown before
+    /// this process knew that it was wanted is no news.
     fn take_commits(&mut self, sight: &Sight<'_>) {
         let wanted = sight.wanted.iter().filter(|one| !one.learned).map(|one| (&one.intent, one.shown.as_deref()));
         let released = sight.releases.values().filter_map(|of| of.intent.as_deref()).map(|intent| (intent, None));
@@ -175,15 +183,23 @@ impl History {
             let fresh = |intent: &Intent| Open {
                 route: intent.route.clone(),
                 words: intent.to.words(),
-                noted: shown.is_some() && !ours,
+                noted: ours || shown.is_some(),
             };
             self.intents.entry(id.clone()).or_insert_with(|| fresh(intent));
             let known = open.entry(id).or_default();
             *known = known.or(shown);
         }
+        for made in Made::news(sight.made, &mut self.made) {
+            let Intent { route, to, .. } = &made.intent;
+            let noted = Open { route: route.clone(), words: to.words(), noted: true };
+            if let Some(known) = self.routes.get_mut(route) {
+                Arc::make_mut(known).note(sight.now, What::Commit, &noted.words, Some(&made.commit));
+            }
+            self.intents.insert(made.intent.id(), noted);
+        }
         for (id, intent) in self.intents.iter_mut().filter(|(_, intent)| !intent.noted) {
             let commit = match sight.outcomes.get(id) {
-                Some(Outcome::Committed(commit) | Outcome::There(commit)) => Some(&**commit),
+                Some(Outcome::There(commit)) => Some(&**commit),
                 _ => open.get(id).copied().flatten(),
             };
             if let (Some(commit), Some(known)) = (commit, self.routes.get_mut(&intent.route)) {

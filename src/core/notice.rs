@@ -7,7 +7,10 @@ use super::{
     judge::{EndpointEvidence, Judgement, Reason, Verdict},
     name::{ReleaseKey, RouteName},
     now::Now,
-    release::intent::{self, Intent, Move, Outcome, Wanted},
+    release::{
+        intent::{self, Intent, Move, Outcome, Wanted},
+        made::Made,
+    },
     status::ReleaseStatus,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +147,8 @@ pub struct Sight<'a> {
     pub wanted: &'a [Wanted],
     /// What became of it.
     pub outcomes: &'a BTreeMap<String, Outcome>,
+    /// The last commits of this process.
+    pub made: &'a [Made],
     /// The present.
     pub now: Now,
 }
@@ -155,6 +160,8 @@ pub struct Told {
     intents: BTreeSet<(String, Kind)>,
     /// By the notice's id.
     endpoints: BTreeSet<String>,
+    /// Number of the last commit of this process that was told.
+    made: u64,
 }
 
 impl Told {
@@ -201,11 +208,12 @@ impl Told {
                 }
             }
         }
+        notices.extend(Made::news(sight.made, &mut self.made).map(|made| committed(made, sight.now)));
         notices
     }
 }
 
-/// What there is to tell of an intent.
+/// What there is to tell of an intent whose commit is not made, or not by us.
 fn kinds(intent: &Intent, outcome: Option<&Outcome>) -> Vec<Kind> {
     let down = matches!(intent.to, Move::RollBack { .. });
     let mut kinds = Vec::new();
@@ -214,19 +222,29 @@ fn kinds(intent: &Intent, outcome: Option<&Outcome>) -> Vec<Kind> {
     }
     match outcome {
         Some(Outcome::Failing(_)) => kinds.push(Kind::WriteBlocked),
-        Some(Outcome::Committed(_)) => kinds.push(match intent.to {
-            Move::Step(_) | Move::Finish | Move::Readmit(_) => Kind::Step,
-            Move::Promote { .. } => Kind::Promotion,
-            Move::RollBack { .. } => Kind::RollbackCommitted,
-        }),
         Some(Outcome::Waiting(_)) => kinds.push(Kind::Waiting),
         Some(Outcome::Refused(_)) => kinds.push(Kind::Refused),
         Some(
-            Outcome::There(_) | Outcome::Moved | Outcome::NotOurs | Outcome::TakenBack(_) | Outcome::Readmitted(_),
+            Outcome::Committed(_)
+            | Outcome::There(_)
+            | Outcome::Moved
+            | Outcome::NotOurs
+            | Outcome::TakenBack(_)
+            | Outcome::Readmitted(_),
         )
         | None => {}
     }
     kinds
+}
+
+/// A commit of ours.
+fn committed(made: &Made, now: Now) -> Notice {
+    let kind = match made.intent.to {
+        Move::Step(_) | Move::Finish | Move::Readmit(_) => Kind::Step,
+        Move::Promote { .. } => Kind::Promotion,
+        Move::RollBack { .. } => Kind::RollbackCommitted,
+    };
+    Notice { commit: Some(made.commit.clone()), ..decided(&made.intent, &made.intent.id(), kind, None, now) }
 }
 
 fn verdict(judgement: &Judgement) -> Notice {
@@ -262,15 +280,12 @@ fn endpoints(judgement: &Judgement) -> Vec<Notice> {
 }
 
 fn decided(intent: &Intent, id: &str, kind: Kind, outcome: Option<&Outcome>, now: Now) -> Notice {
-    let (commit, trouble, place) = match (kind, outcome) {
-        (Kind::WriteBlocked, Some(Outcome::Failing(why))) => (None, Some(why.clone()), None),
-        (Kind::Step | Kind::Promotion | Kind::RollbackCommitted, Some(Outcome::Committed(commit))) => {
-            (Some(commit.clone()), None, None)
-        }
+    let (trouble, place) = match (kind, outcome) {
+        (Kind::WriteBlocked, Some(Outcome::Failing(why))) => (Some(why.clone()), None),
         (Kind::Waiting, Some(Outcome::Waiting(place))) | (Kind::Refused, Some(Outcome::Refused(place))) => {
-            (None, None, Some(place.clone()))
+            (None, Some(place.clone()))
         }
-        _ => (None, None, None),
+        _ => (None, None),
     };
     Notice {
         kind,
@@ -282,7 +297,7 @@ fn decided(intent: &Intent, id: &str, kind: Kind, outcome: Option<&Outcome>, now
         verdict: intent.verdict.clone(),
         numbers: intent.numbers.clone(),
         intent: Some(Box::new(intent.clone())),
-        commit,
+        commit: None,
         trouble,
         place,
     }

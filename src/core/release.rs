@@ -8,6 +8,7 @@ mod by_hand;
 mod due;
 pub mod intent;
 pub mod ledger;
+pub mod made;
 mod orders;
 pub mod quarantine;
 mod state;

@@ -70,33 +70,55 @@ fn points_go_back_to_the_beginning_of_the_attempt_and_never_become_too_many() {
 }
 
 #[test]
-fn a_commit_of_this_process_is_noted_though_it_is_on_the_branch_when_first_seen() {
+fn a_commit_is_noted_once_when_it_is_made_or_when_the_branch_shows_it_of_others() {
     use crate::core::release::tests::{Bed, at as canary_at};
-    for (outcome, wanted) in [
-        (Outcome::Committed("c1".into()), vec!["the rollback"]),
-        // Of another replica, or of before this process began.
-        (Outcome::There("c1".into()), vec![]),
-    ] {
-        let mut bed = Bed::new(canary_at(1_000));
-        bed.judge(Verdict::Fail(Signal::Errors), 100, 0);
-        bed.look();
-        bed.branch(outcome);
-        bed.look();
-        let shown = bed.wanted();
-        assert!(shown[0].shown.is_some(), "{shown:?}");
+    let mut bed = Bed::new(canary_at(1_000));
+    bed.judge(Verdict::Fail(Signal::Errors), 100, 0);
+    bed.look();
+    let before = bed.wanted();
+    let intent = before[0].intent.clone();
+    let mut made = Vec::new();
+    Made::add(&mut made, &intent, "c1");
+    bed.branch(Outcome::Committed("c1".into()));
+    bed.look();
+    let after = bed.wanted();
+    assert!(before[0].shown.is_none() && after[0].shown.is_some(), "{after:?}");
+    let by = |outcome: Outcome| BTreeMap::from([(intent.id(), outcome)]);
+    let (nobody, ours, theirs) =
+        (BTreeMap::new(), by(Outcome::Committed("c1".into())), by(Outcome::There("c2".into())));
+    type Look<'a> = (&'a [Wanted], &'a BTreeMap<String, Outcome>, &'a [Made]);
+    let notes = |looks: &[Look<'_>]| {
         let mut history = History::new(10);
-        for _ in 0..2 {
+        for (wanted, outcomes, made) in looks.iter().copied() {
             history.look(&Sight {
                 snapshot: &bed.snapshot,
                 judgements: &BTreeMap::new(),
                 releases: &BTreeMap::new(),
-                wanted: &shown,
-                outcomes: &bed.outcomes,
+                wanted,
+                outcomes,
+                made,
                 now: at(5),
             });
         }
-        let happened = history.routes.values().next().unwrap().happened.iter();
-        let commits: Vec<&str> = happened.filter(|one| one.what == What::Commit).map(|one| &*one.text).collect();
-        assert_eq!(commits, wanted);
-    }
+        let happened = history.routes.values().next().unwrap().happened.clone();
+        let commits = happened.iter().filter(|one| one.what == What::Commit);
+        commits.map(|one| format!("{} {}", one.text, one.commit.as_deref().unwrap())).collect::<Vec<_>>()
+    };
+    let once = ["the rollback c1"];
+    let none: [&str; 0] = [];
+    // Each step seen, and any of them missed: it is on the branch before anybody looks, or nobody wants it any more.
+    assert_eq!(
+        notes(&[(&before, &nobody, &[]), (&before, &ours, &made), (&after, &ours, &made), (&[], &nobody, &made)]),
+        once
+    );
+    assert_eq!(notes(&[(&after, &ours, &made), (&after, &ours, &made)]), once);
+    assert_eq!(
+        notes(&[(&before, &nobody, &[]), (&[], &nobody, &[]), (&[], &nobody, &made), (&after, &ours, &made)]),
+        once
+    );
+    assert_eq!(notes(&[(&[], &nobody, &made)]), once);
+    // Of another replica; or of before this process began.
+    assert_eq!(notes(&[(&before, &nobody, &[]), (&before, &theirs, &[]), (&after, &theirs, &[])]), ["the rollback c2"]);
+    assert_eq!(notes(&[(&before, &nobody, &[]), (&after, &nobody, &[])]), once);
+    assert_eq!(notes(&[(&after, &nobody, &[]), (&after, &theirs, &[])]), none);
 }

@@ -31,7 +31,11 @@ fn look(told: &mut Told, wanted: &[Wanted], outcome: Option<Outcome>) -> Vec<Kin
     let none = (BTreeMap::new(), BTreeMap::new());
     let outcomes = wanted.iter().filter_map(|w| Some((w.intent.id(), outcome.clone()?))).collect();
     let now = Now { mono_ms: 5, wall_ms: 6 };
-    let sight = Sight { judgements: &none.0, releases: &none.1, wanted, outcomes: &outcomes, now };
+    let mut made = Vec::new();
+    if let Some(Outcome::Committed(commit)) = &outcome {
+        wanted.iter().for_each(|wanted| Made::add(&mut made, &wanted.intent, commit));
+    }
+    let sight = Sight { judgements: &none.0, releases: &none.1, wanted, outcomes: &outcomes, made: &made, now };
     told.look(&sight).into_iter().map(|notice| notice.kind).collect()
 }
 
@@ -79,6 +83,24 @@ fn steps_and_promotions_are_told_when_they_are_on_the_branch() {
 }
 
 #[test]
+fn a_commit_is_told_though_nobody_waits_for_it_any_more() {
+    let mut made = Vec::new();
+    Made::add(&mut made, &wanted(DOWN, None).intent, "abc");
+    let sight = Sight {
+        judgements: &BTreeMap::new(),
+        releases: &BTreeMap::new(),
+        wanted: &[],
+        outcomes: &BTreeMap::new(),
+        made: &made,
+        now: Now::default(),
+    };
+    let mut told = Told::default();
+    let kinds = |notices: Vec<Notice>| notices.iter().map(|notice| notice.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(told.look(&sight)), [Kind::RollbackCommitted]);
+    assert_eq!(kinds(told.look(&sight)), []);
+}
+
+#[test]
 fn the_same_decision_has_the_same_id_whoever_tells_it() {
     let wanted = wanted(DOWN, None);
     let id = |now| decided(&wanted.intent, &wanted.intent.id(), Kind::Rollback, None, now).id;
@@ -106,12 +128,6 @@ fn a_notice_says_where_when_and_why() {
             "digits: the rollback does not reach the branch: protected",
         ),
         (
-            Kind::RollbackCommitted,
-            Outcome::Committed("abc".into()),
-            [some("abc"), None, None],
-            "digits: the rollback is on the branch, commit abc: worse in errors (judge)",
-        ),
-        (
             Kind::Waiting,
             Outcome::Waiting("pulls/1".into()),
             [None, None, some("pulls/1")],
@@ -127,6 +143,10 @@ fn a_notice_says_where_when_and_why() {
         let notice = told(kind, Some(outcome));
         assert_eq!((notice.at_ms, texts(&notice), &*notice.words()), (90, wanted, words), "{kind:?}");
     }
+    let notice = committed(&Made { number: 1, intent: wanted.intent.clone(), commit: "abc".into() }, now);
+    assert_eq!((notice.at_ms, texts(&notice)), (90, [some("abc"), None, None]));
+    assert!(notice.id.ends_with("-rollback_committed"), "{}", notice.id);
+    assert_eq!(notice.words(), "digits: the rollback is on the branch, commit abc: worse in errors (judge)");
 }
 
 #[test]
@@ -141,6 +161,7 @@ fn a_verdict_is_told_when_it_changes_and_again_of_another_attempt() {
             releases: &releases,
             wanted: &[],
             outcomes: &bed.outcomes,
+            made: &[],
             now: bed.now,
         };
         told.look(&sight).iter().map(Notice::words).collect()
@@ -185,7 +206,7 @@ fn an_endpoint_that_holds_a_release_is_told_once_each_time() {
     let mut look = |bed: &Bed| {
         let releases = BTreeMap::new();
         let (judgements, outcomes) = (&bed.judgements, &bed.outcomes);
-        told.look(&Sight { judgements, releases: &releases, wanted: &[], outcomes, now: bed.now })
+        told.look(&Sight { judgements, releases: &releases, wanted: &[], outcomes, made: &[], now: bed.now })
     };
     let mut says = |verdict, endpoints: &[u16]| {
         bed.judge(verdict, 99, 0);
