@@ -170,20 +170,13 @@ fn control(
     let (attempts, attempt) = watch::channel(Arc::default());
     let (wanted, wanting) = watch::channel(Arc::default());
     let (outcomes, outcome) = watch::channel(Arc::default());
-    let (made, seen_made) = watch::channel(Arc::default());
     let (releases, released) = watch::channel(Arc::default());
     let (orders, inbox) = inbox::channel();
     let (pushed, seen_pushed) = watch::channel(0);
     let source = Source::of(settings, &meters, || clone(settings, "git-source"), seen_pushed)?;
     let (git, requests) = clone::committing(settings, &store, &meters)?;
-    let seen = notify::Seen {
-        judgements: judged.clone(),
-        releases: released.clone(),
-        wanted: wanting.clone(),
-        outcomes: outcome.clone(),
-        made: seen_made,
-    };
-    let tellers = notify::Tellers::of(settings, seen, pushed, &live, &store, &meters)?;
+    let seen = (judged.clone(), released.clone(), wanting.clone(), outcome.clone());
+    let (tellers, made) = notify::Tellers::of(settings, seen, pushed, &live, &store, &meters)?;
     let (guardrail_loop, readings) = guardrail::guardrail_loop(settings, live.clone(), &meters)?;
     // Before any routes file is read: what was rejected stays at 0 from the first request on.
     let input = In { live: live.clone(), judgements: judged.clone(), outcomes: outcome, inbox };

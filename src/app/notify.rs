@@ -29,14 +29,8 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use tokio::sync::watch::{Receiver, Sender, channel};
 
-/// What they watch.
-pub(super) struct Seen {
-    pub(super) judgements: Receiver<Judgements>,
-    pub(super) releases: Receiver<Releases>,
-    pub(super) wanted: Receiver<Arc<Vec<Wanted>>>,
-    pub(super) outcomes: Receiver<Outcomes>,
-    pub(super) made: Receiver<Arc<Vec<Made>>>,
-}
+/// What it watches.
+type Seen = (Receiver<Judgements>, Receiver<Releases>, Receiver<Arc<Vec<Wanted>>>, Receiver<Outcomes>);
 
 /// The loops that tell others. They only read what the release has come to, and nothing waits for them.
 #[derive(Debug)]
@@ -49,6 +43,7 @@ pub(super) struct Tellers {
 }
 
 impl Tellers {
+    /// The loops, and where commits of ours are told to them.
     pub(super) fn of(
         settings: &Settings,
         seen: Seen,
@@ -56,14 +51,15 @@ impl Tellers {
         live: &Arc<ArcSwap<Live>>,
         store: &Store,
         meters: &Arc<Meters>,
-    ) -> anyhow::Result<Self> {
-        let Seen { judgements, releases, wanted, outcomes, made } = seen;
+    ) -> anyhow::Result<(Self, Sender<Arc<Vec<Made>>>)> {
+        let (judgements, releases, wanted, outcomes) = seen;
+        let (commits, made) = channel(Arc::default());
         let argo = source::argo(settings);
         let (written, histories) = channel(Histories {
             by_route: Arc::default(),
             commit_url: settings.git.as_ref().and_then(|git| git.commit_url.as_deref()).map(Into::into),
         });
-        Ok(Self {
+        let tellers = Self {
             nudge: NudgeLoop { made: made.clone(), pushed, argo, meters: meters.clone() },
             registry: RegistryLoop {
                 live: live.clone(),
@@ -94,7 +90,8 @@ impl Tellers {
                 attempts: settings.notify.attempts,
                 meters: meters.clone(),
             },
-        })
+        };
+        Ok((tellers, commits))
     }
 
     /// What has happened to each route.
