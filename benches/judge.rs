@@ -1,5 +1,6 @@
 //! What deciding costs: a look of the judge and its state, a request's entry in the tallies, a sticky draw, a ticket sealed and opened, an
-//! event of a stream read in passing, the framing of a request. The entry is counted in instructions too, where valgrind is installed.
+//! event of a stream read in passing, the framing of a request; and `replay` of a million requests. The entry is counted in instructions
+//! too, where valgrind is installed.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench prints, and runs itself under valgrind")]
 
 use coalmine::{
@@ -18,7 +19,15 @@ use coalmine::{
     proxy::events::Scanner,
 };
 use criterion::{Criterion, criterion_group};
-use std::{env, hint::black_box, process::Command, time::Duration};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    hint::black_box,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// Most bytes of evidence that a release may keep.
 const STATE_MAX: usize = 16 * 1024;
@@ -143,6 +152,49 @@ fn instructions(n: u64) -> Option<u64> {
     text.lines().find_map(|line| line.split_once("Collected :"))?.1.trim().parse().ok()
 }
 
+/// So many requests are replayed.
+const REPLAYED: u64 = 1_000_000;
+
+/// A recording of two models that are alike: a tenth goes to the canary, one request in five is labelled.
+fn recording() -> String {
+    let mut dice = StdRng::seed_from_u64(7);
+    let mut text = String::from("t_ms,variant,latency_ms,ok,correct,label_t_ms,split\n");
+    for at in 0..REPLAYED {
+        let variant = if dice.random_bool(0.1) { "canary" } else { "stable" };
+        let (ms, ok) = (10.0 + 20.0 * dice.random::<f64>().powi(4), u8::from(!dice.random_bool(0.002)));
+        let label = match dice.random_bool(0.2) {
+            true => format!("{},{}", u8::from(dice.random_bool(0.9)), at + dice.random_range(1_000..60_000)),
+            false => ",".to_owned(),
+        };
+        let _ = writeln!(text, "{at},{variant},{ms:.2},{ok},{label},10");
+    }
+    text
+}
+
+/// The command itself, from its start to its end, the best of five. Margins of 0 keep it from deciding before the last request.
+fn replay() {
+    let file = env::temp_dir().join(format!("coalmine-bench-{}.csv", std::process::id()));
+    let text = recording();
+    fs::write(&file, &text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let margins = ["errors.pass_margin=0", "errors.pass_ratio=1", "latency.pass=0%", "latency.pass_tail=0%"];
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coalmine"));
+        command.arg("replay").arg(&file).args(["--may-drop", "0"]).args(margins.iter().flat_map(|set| ["--set", set]));
+        let began = Instant::now();
+        let output = command.output().unwrap_or_else(|error| panic!("replay: {error}"));
+        best = best.min(began.elapsed());
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("\"keep\""), "{told}{output:?}");
+    }
+    let _ = fs::remove_file(&file);
+    println!(
+        "replay: {REPLAYED} requests ({} MB) in {:.2} s, of at most 2",
+        text.len() / 1_000_000,
+        best.as_secs_f64()
+    );
+}
+
 const ENTRIES: &str = "--entries";
 
 fn main() {
@@ -160,6 +212,7 @@ fn main() {
         Some((few, many)) => println!("tally: {} instructions a request's entry", (many - few) / 100_000),
         None => println!("tally: not counted, as there is no valgrind"),
     }
+    replay();
     benches();
     Criterion::default().configure_from_args().final_summary();
 }
