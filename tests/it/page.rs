@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -69,13 +70,13 @@ struct Browser {
     _one: MutexGuard<'static, ()>,
 }
 
-impl Browser {
-    fn new() -> Self {
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let home = tempfile::tempdir().unwrap();
+/// A driver and its port. It asks for a free one by IPv4, takes the same by IPv6, and ends if somebody has that: then another one.
+fn drive(home: &Path) -> (Child, u16) {
+    let mut told = Vec::new();
+    for _ in 0..10 {
         let mut driver = Command::new("chromedriver")
             .args(["--port=0"])
-            .env("HOME", home.path())
+            .env("HOME", home)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -83,9 +84,24 @@ impl Browser {
                 panic!("chromedriver: {error}; run {}", real("tests/real/browser/setup.sh").display())
             });
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let told = lines.find(|line| line.contains("on port ") && line.contains("success")).expect("the driver's port");
-        let port: u16 = told.rsplit("on port ").next().unwrap().trim_end_matches('.').parse().unwrap();
-        std::thread::spawn(move || lines.for_each(drop));
+        for line in lines.by_ref() {
+            if let Some((_, port)) = line.split_once("success").and_then(|(_, rest)| rest.split_once("on port ")) {
+                let port = port.trim_end_matches('.').parse().unwrap();
+                std::thread::spawn(move || lines.for_each(drop));
+                return (driver, port);
+            }
+            told.push(line);
+        }
+        driver.wait().unwrap();
+    }
+    panic!("no driver has a port: {told:?}");
+}
+
+impl Browser {
+    fn new() -> Self {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = tempfile::tempdir().unwrap();
+        let (driver, port) = drive(home.path());
         let mut caller = Caller::new(SocketAddr::from(([127, 0, 0, 1], port)));
         let profile = format!("--user-data-dir={}", home.path().join("profile").display());
         // Whoever runs tests as root has no sandbox, and a container little shared memory.

@@ -19,12 +19,12 @@ pub(super) const REASONS: [Reason; 9] = [
     Reason::Endpoint,
 ];
 
-/// The rows of the table under this heading, cell by cell.
-fn rows(heading: &str) -> Vec<Vec<String>> {
+/// The rows of the table under this heading whose first cell begins with `lead`, cell by cell.
+fn rows(heading: &str, lead: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/releases.md")).unwrap();
     let (_, section) = text.split_once(&format!("\n## {heading}\n")).expect(heading);
     let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let rows = section.lines().filter(|line| line.starts_with(&format!("| {lead}")));
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
@@ -34,7 +34,7 @@ fn words(cell: &str) -> Vec<String> {
 }
 
 fn firsts(heading: &str) -> BTreeSet<String> {
-    rows(heading).iter().flat_map(|row| words(&row[0])).collect()
+    rows(heading, "`").iter().flat_map(|row| words(&row[0])).collect()
 }
 
 /// Every pair of states, from and to, that the documentation has.
@@ -43,7 +43,7 @@ fn documented() -> BTreeSet<(String, String)> {
         let (from, to) = (words(&row[0]), words(&row[1]));
         from.into_iter().flat_map(move |from| to.clone().into_iter().map(move |to| (from.clone(), to)))
     };
-    rows("Transitions").iter().flat_map(pairs).collect()
+    rows("Transitions", "`").iter().flat_map(pairs).collect()
 }
 
 /// Fails if something was seen that is not documented, or the other way round: transitions, and reasons to hold.
@@ -89,4 +89,29 @@ fn every_state_reason_and_alert_has_its_row() {
     let all: Vec<&str> = REASONS.into_iter().map(Hold::Undecided).chain(holds).map(Hold::as_str).collect();
     assert_eq!(firsts("Why it holds"), set(&all));
     assert_eq!(firsts("Alerts"), set(&Alert::ALL.map(Alert::as_str)));
+}
+
+/// Every name of a test, by the lines that say `fn`.
+fn tests_in(directory: &Path, all: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_in(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let parts = text.split("#[test]").skip(1).filter_map(|part| part.split_once("fn ")?.1.split_once('('));
+            all.extend(parts.map(|(name, _)| name.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn every_failure_that_is_documented_is_brought_about_by_a_test_that_there_is() {
+    let mut all = BTreeSet::new();
+    ["src", "tests/it"].iter().for_each(|part| tests_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &mut all));
+    let rows = rows("When something fails", "");
+    let named: Vec<_> = rows.iter().skip(1).map(|row| words(&row[2])).collect();
+    assert!(named.len() > 20 && named.iter().all(|names| !names.is_empty()), "{named:?}");
+    let gone: Vec<_> = named.concat().into_iter().filter(|name| !all.contains(name)).collect();
+    assert!(gone.is_empty(), "no test is called {gone:?}");
 }
