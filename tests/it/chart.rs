@@ -6,7 +6,7 @@ use serde_yaml::Value;
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -19,7 +19,10 @@ git:
   sshKey: { secret: deploy-key, key: id }
   knownHosts: { secret: deploy-key, key: known_hosts }
   token: { secret: token, key: token }
+  ca: { secret: git-ca, key: ca.crt }
   signingKey: { secret: signing, key: id }
+  signingPassphrase: { secret: signing, key: passphrase }
+  pullRequestToken: { secret: token, key: api }
 ticketKey: { secret: tickets, key: key }
 tokens:
   viewer: { secret: tokens, key: viewer }
@@ -30,7 +33,9 @@ notify:
     - { url: 'https://ops.example/hook', signing: { secret: hooks, key: ops }, events: [rollback] }
     - { urlSecret: { secret: hooks, key: slack }, format: slack }
 state: { existingClaim: coalmine-state }
-settings: { drain: { limit: 20s } }
+settings:
+  drain: { limit: 20s }
+  git: { mode: pull_request, pull_request: { provider: gitea } }
 podAnnotations: { team: ml }
 ";
 
@@ -68,7 +73,21 @@ fn what_it_renders_is_what_the_binary_reads() {
         let settings =
             named(&documents, "ConfigMap", "digits-coalmine-settings")["data"]["settings.yaml"].as_str().unwrap();
         let read = Settings::read(settings, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{settings}"));
-        assert_eq!(read.git.is_some(), values == FULL);
+        let git = read.git.as_ref().map(|git| {
+            let requests = git.pull_request.as_ref().unwrap();
+            let files = [&git.ssh_key, &git.token_file, &git.ca_file, &git.signing_key, &git.signing_passphrase_file];
+            files.map(|file| file.clone().unwrap()).into_iter().chain(requests.token_file.clone()).collect::<Vec<_>>()
+        });
+        let under = |parts: &[&str]| parts.iter().map(|part| Path::new("/etc/coalmine/secrets").join(part)).collect();
+        let mounted: Vec<PathBuf> = under(&[
+            "ssh-key/id",
+            "git-token/token",
+            "git-ca/ca.crt",
+            "signing-key/id",
+            "signing-passphrase/passphrase",
+            "pull-request-token/api",
+        ]);
+        assert_eq!(git, (values == FULL).then_some(mounted));
         assert_eq!(read.notify.hooks.len(), if values == FULL { 2 } else { 0 });
         assert_eq!(read.replicas, if values == FULL { 3 } else { 1 });
         let routes = serde_yaml::to_string(named(&documents, "ConfigMap", "digits-coalmine-routes")).unwrap();
@@ -107,6 +126,8 @@ fn the_pod_can_do_no_more_than_it_must() {
     assert_eq!(mounts.iter().filter(|mount| !read_only(mount)).count(), 2, "only the state and /tmp are written");
     for (name, secret) in [
         ("ssh-key", "deploy-key"),
+        ("signing-passphrase", "signing"),
+        ("pull-request-token", "token"),
         ("ticket-key", "tickets"),
         ("operator", "tokens"),
         ("hook-0", "hooks"),

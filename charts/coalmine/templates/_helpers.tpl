@@ -30,7 +30,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- /* Secrets by the directory they are mounted at, as JSON: an empty name is no secret. */ -}}
 {{- define "coalmine.secrets" -}}
 {{- $all := dict "ssh-key" .Values.git.sshKey "known-hosts" .Values.git.knownHosts "git-token" .Values.git.token
-    "signing-key" .Values.git.signingKey "ticket-key" .Values.ticketKey "viewer" .Values.tokens.viewer
+    "signing-key" .Values.git.signingKey "signing-passphrase" .Values.git.signingPassphrase "git-ca" .Values.git.ca
+    "pull-request-token" .Values.git.pullRequestToken "ticket-key" .Values.ticketKey "viewer" .Values.tokens.viewer
     "labeler" .Values.tokens.labeler "operator" .Values.tokens.operator -}}
 {{- range $at, $hook := .Values.notify.hooks -}}
 {{- with $hook.signing -}}{{- $_ := set $all (printf "hook-%d" $at) . -}}{{- end -}}
@@ -65,9 +66,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if .Values.git.remote -}}
 {{- $git := dict "remote" .Values.git.remote "branch" .Values.git.branch "path" .Values.git.path
     "author_name" .Values.git.authorName "author_email" .Values.git.authorEmail -}}
-{{- range $name, $key := dict "ssh-key" "ssh_key" "known-hosts" "known_hosts" "git-token" "token_file" "signing-key" "signing_key" -}}
+{{- range $name, $key := dict "ssh-key" "ssh_key" "known-hosts" "known_hosts" "git-token" "token_file" "git-ca" "ca_file"
+    "signing-key" "signing_key" "signing-passphrase" "signing_passphrase_file" -}}
 {{- with index $path $name -}}{{- $_ := set $git $key . -}}{{- end -}}
 {{- end -}}
+{{- with index $path "pull-request-token" -}}{{- $_ := set $git "pull_request" (dict "token_file" .) -}}{{- end -}}
 {{- $_ := set $settings "git" $git -}}
 {{- end -}}
 {{- if .Values.notify.hooks -}}
