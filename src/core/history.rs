@@ -207,7 +207,7 @@ impl History {
                 intent.noted = true;
             }
         }
-        self.intents.retain(|id, intent| open.contains_key(id) || (!intent.noted && sight.outcomes.contains_key(id)));
+        self.intents.retain(|id, _| open.contains_key(id));
     }
 }
 

@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::core::{
-    judge::{Bound, EndpointEvidence, Guardrail, GuardrailEvidence, Part, Policy, Quantile, Took, trial::Trial},
-    name::GuardrailName,
+    judge::{
+        Bound, EndpointEvidence, Guardrail, GuardrailEvidence, Judgement, Part, Policy, Quantile, Took, trial::Trial,
+    },
+    name::{GuardrailName, ReleaseKey, RouteName},
+    now::Now,
     stats::histogram::{Histogram, bucket_bound_ms},
 };
 use std::sync::Arc;
@@ -212,4 +215,65 @@ fn what_is_within_its_bound_or_at_it_needs_no_more() {
     evidence.guardrails = vec![guardrail(GuardrailState::Broken)];
     let said = would_change(Verdict::Undecided(Reason::Guardrail), &evidence);
     assert!(said.len() == 2 && said[0].ends_with("no pass while it is so"), "{said:?}");
+}
+
+#[test]
+fn the_record_is_one_line_of_json_with_null_for_what_is_no_number() {
+    let mut judgement = Judgement {
+        route: RouteName::new("digits").unwrap(),
+        release: ReleaseKey(1),
+        attempt: 1,
+        verdict: Verdict::Fail(Signal::Errors),
+        evidence: Trial::new(&Policy::default()).evidence(),
+        since: Now::default(),
+        at: Now::default(),
+    };
+    let evidence = &mut judgement.evidence;
+    (evidence.canary_requests, evidence.stable_requests) = (400, 3_600);
+    (evidence.canary_labels, evidence.stable_labels, evidence.paired_labels) = (40, 360, 9);
+    (evidence.log_e_rollback, evidence.log_e_rollback_at) = (f64::NEG_INFINITY, 4.5);
+    let mut latency = signal(Signal::Latency, (0.0, 400), (0.0, 3_600));
+    (latency.canary, latency.stable, latency.margin, latency.weight) = (30.0, 20.0, 1.044, 0.25);
+    (latency.log_e_rollback, latency.log_e_rollback_at) = (1.5, 6.0);
+    (latency.log_e_promote, latency.log_e_promote_at) = (-0.5, 3.0);
+    evidence.signals = vec![latency.clone(), SignalEvidence { stable: 0.0, ..latency }];
+    evidence.guards = vec![
+        GuardEvidence { guard: Guard::Samples, state: GuardState::Holds, value: 12.0, limit: 50.0 },
+        GuardEvidence { guard: Guard::LabelDelay, state: GuardState::Good, value: 0.0, limit: 0.0 },
+    ];
+    let guardrail = |value| GuardrailEvidence {
+        guardrail: Guardrail {
+            name: GuardrailName::new("gpu").unwrap(),
+            query: "gpu".into(),
+            bound: Bound::Max(90.0),
+            lasting_ms: 60_000,
+        },
+        value,
+        broken_ms: 10_000,
+        state: GuardrailState::Broken,
+    };
+    evidence.guardrails = vec![guardrail(Some(95.0)), guardrail(None)];
+    let numbers = r#""margin":1.044,"weight":0.25,"log_e_rollback":1.5,"log_e_rollback_at":6,"log_e_promote":-0.5,"log_e_promote_at":3"#;
+    let head = r#"{"signal":"latency","canary_n":400,"stable_n":3600,"difference":"#;
+    let signals = format!(
+        r#"{head}{{"value":1.5,"low":null,"high":null}},"test":"requests","canary":30,"stable":20,{numbers}}},{head}null,"test":"requests","canary":30,"stable":0,{numbers}}}"#
+    );
+    let guardrail = r#"{"guardrail":"gpu","state":"broken","value":"#;
+    let rest = format!(
+        r#""mode":"requests","canary_requests":400,"stable_requests":3600,"canary_labels":40,"stable_labels":360,"paired_labels":9,"log_e_rollback":null,"log_e_rollback_at":4.5,"signals":[{signals}],"guards":[{{"guard":"samples","state":"holds","value":12,"limit":50}}],"guardrails":[{guardrail}95,"limit":90}},{guardrail}null,"limit":90}}]}}"#
+    );
+    assert_eq!(record(&judgement), format!(r#"{{"verdict":"fail","reason":"errors",{rest}"#));
+    for (verdict, words) in [
+        (Verdict::Pass, r#""verdict":"pass","reason":null"#),
+        (Verdict::Undecided(Reason::Skewed), r#""verdict":"undecided","reason":"skewed""#),
+    ] {
+        judgement.verdict = verdict;
+        assert_eq!(record(&judgement), format!("{{{words},{rest}"));
+    }
+    // The ends of an interval, too.
+    judgement.evidence.signals = vec![signal(Signal::Errors, (30.0, 1_000), (10.0, 9_000))];
+    let Difference { value, interval } = difference(&judgement.evidence.signals[0], Mode::Requests).unwrap();
+    let Interval { low, high } = interval.unwrap();
+    let told = format!(r#""difference":{{"value":{value},"low":{low},"high":{high}}},"#);
+    assert!(record(&judgement).contains(&told), "{told}");
 }

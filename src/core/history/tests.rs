@@ -122,3 +122,58 @@ fn a_commit_is_noted_once_when_it_is_made_or_when_the_branch_shows_it_of_others(
     assert_eq!(notes(&[(&before, &nobody, &[]), (&after, &nobody, &[])]), once);
     assert_eq!(notes(&[(&after, &nobody, &[]), (&after, &theirs, &[])]), none);
 }
+
+#[test]
+fn weights_are_noted_when_they_change_and_a_route_that_is_gone_is_forgotten() {
+    use crate::core::release::tests::{Bed, at as canary_at};
+    let mut bed = Bed::new(canary_at(1_000));
+    // So few that each look has to make room.
+    let mut history = History::new(1);
+    let mut look = |bed: &Bed, ms| {
+        history.look(&Sight {
+            snapshot: &bed.snapshot,
+            judgements: &BTreeMap::new(),
+            releases: &BTreeMap::new(),
+            wanted: &[],
+            outcomes: &BTreeMap::new(),
+            made: &[],
+            now: at(ms),
+        });
+        let known = history.routes.values().next().cloned();
+        known.map(|known| known.happened.iter().map(|one| format!("{} {}", one.number, one.text)).collect::<Vec<_>>())
+    };
+    let first = look(&bed, 1).unwrap();
+    assert!(first.len() == 1 && first[0].starts_with("1 v1 90 %, v2 10 %"), "{first:?}");
+    assert_eq!(look(&bed, 2).unwrap(), first, "nothing has happened");
+    bed.deliver(canary_at(2_500));
+    let second = look(&bed, 3).unwrap();
+    assert!(second.len() == 1 && second[0].starts_with("2 v1 75 %, v2 25 %"), "{second:?}");
+    bed.snapshot.routes = crate::core::route::RouteTable::default();
+    assert_eq!(look(&bed, 4), None);
+}
+
+#[test]
+fn a_release_is_noted_by_its_state_and_by_what_is_in_its_way() {
+    use crate::core::release::tests::Bed;
+    let status =
+        |bed: &Bed| ReleaseStatus::of(&RouteName::new("digits").unwrap(), bed.release(), &bed.ledger, &bed.world());
+    let mut history = RouteHistory::default();
+    let mut bed = Bed::rolling_back();
+    history.take_release(None, at(0));
+    assert_eq!(history.last, 0, "there was none");
+    history.take_release(Some(&status(&bed)), at(1));
+    history.take_release(Some(&status(&bed)), at(2));
+    bed.branch(Outcome::Failing("protected".into()));
+    history.take_release(Some(&status(&bed)), at(3));
+    history.take_release(Some(&status(&bed)), at(4));
+    bed.branch(Outcome::Committed("c1".into()));
+    history.take_release(Some(&status(&bed)), at(5));
+    history.take_release(None, at(6));
+    history.take_release(None, at(7));
+    let noted: Vec<(u64, &str, &str)> =
+        history.happened.iter().map(|one| (one.at_ms, one.what.as_str(), &*one.text)).collect();
+    let state = "attempt 1, rolling back: the rollback: worse in errors";
+    assert_eq!(noted, [(1, "release", state), (3, "trouble", "protected"), (6, "release", "it is over")]);
+    let words = [What::Verdict, What::Weights, What::Commit].map(What::as_str);
+    assert_eq!(words, ["verdict", "weights", "commit"]);
+}
