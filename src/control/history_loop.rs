@@ -3,7 +3,8 @@
 use super::{commit_loop::Outcomes, judge_loop::Judgements, release_loop::Releases};
 use crate::{
     core::{
-        history::{History, Sight},
+        history::History,
+        notice::Sight,
         release::{intent::Wanted, made::Made},
         snapshot::Live,
     },
@@ -54,15 +55,15 @@ impl HistoryLoop {
                 (self.judgements.borrow_and_update().clone(), self.releases.borrow_and_update().clone());
             let (wanted, outcomes) = (self.wanted.borrow().clone(), self.outcomes.borrow_and_update().clone());
             let made = self.made.borrow_and_update().clone();
-            history.look(&Sight {
-                snapshot: &live.snapshot,
+            let sight = Sight {
                 judgements: &judgements,
                 releases: &releases,
                 wanted: &wanted,
                 outcomes: &outcomes,
                 made: &made,
                 now: clock::now(),
-            });
+            };
+            history.look(&live.snapshot, &sight);
             self.histories.send_modify(|told| told.by_route = Arc::new(history.routes.clone()));
         }
     }

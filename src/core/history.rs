@@ -6,9 +6,10 @@
 use super::{
     judge::{Judgement, Verdict},
     name::{ReleaseKey, RouteName, VariantName},
+    notice::Sight,
     now::Now,
     release::{
-        intent::{Intent, Outcome, Wanted},
+        intent::{Intent, Outcome},
         made::Made,
     },
     snapshot::Snapshot,
@@ -104,25 +105,6 @@ pub struct Histories {
     pub commit_url: Option<Arc<str>>,
 }
 
-/// What there is to compare.
-#[derive(Clone, Copy, Debug)]
-pub struct Sight<'a> {
-    /// What is in force.
-    pub snapshot: &'a Snapshot,
-    /// What the judge says.
-    pub judgements: &'a BTreeMap<RouteName, Judgement>,
-    /// Where releases stand.
-    pub releases: &'a BTreeMap<RouteName, ReleaseStatus>,
-    /// What the branch should take.
-    pub wanted: &'a [Wanted],
-    /// What became of it.
-    pub outcomes: &'a BTreeMap<String, Outcome>,
-    /// The last commits of this process.
-    pub made: &'a [Made],
-    /// The present.
-    pub now: Now,
-}
-
 /// All routes' histories.
 #[derive(Clone, PartialEq, Debug)]
 pub struct History {
@@ -151,9 +133,9 @@ impl History {
     }
 
     /// Takes in how things are now. A route that is gone is forgotten.
-    pub fn look(&mut self, sight: &Sight<'_>) {
-        self.routes.retain(|name, _| sight.snapshot.routes.named(name.as_str()).is_some());
-        for route in sight.snapshot.routes.iter() {
+    pub fn look(&mut self, snapshot: &Snapshot, sight: &Sight<'_>) {
+        self.routes.retain(|name, _| snapshot.routes.named(name.as_str()).is_some());
+        for route in snapshot.routes.iter() {
             let known = Arc::make_mut(self.routes.entry(route.name.clone()).or_default());
             let weights = route.variants.iter().map(|v| (&v.name, v.effective));
             if !known.weights.iter().map(|(name, weight)| (name, *weight)).eq(weights.clone()) {

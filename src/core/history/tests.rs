@@ -1,7 +1,10 @@
 //! What is noted, and what is not kept.
 
 use super::*;
-use crate::core::judge::{Policy, Reason, Signal, trial::Trial};
+use crate::core::{
+    judge::{Policy, Reason, Signal, trial::Trial},
+    release::intent::Wanted,
+};
 
 fn judgement(attempt: u32, verdict: Verdict, at_ms: u64) -> Judgement {
     Judgement {
@@ -90,15 +93,9 @@ fn a_commit_is_noted_once_when_it_is_made_or_when_the_branch_shows_it_of_others(
     let notes = |looks: &[Look<'_>]| {
         let mut history = History::new(10);
         for (wanted, outcomes, made) in looks.iter().copied() {
-            history.look(&Sight {
-                snapshot: &bed.snapshot,
-                judgements: &BTreeMap::new(),
-                releases: &BTreeMap::new(),
-                wanted,
-                outcomes,
-                made,
-                now: at(5),
-            });
+            let sight =
+                Sight { judgements: &BTreeMap::new(), releases: &BTreeMap::new(), wanted, outcomes, made, now: at(5) };
+            history.look(&bed.snapshot, &sight);
         }
         let happened = history.routes.values().next().unwrap().happened.clone();
         let commits = happened.iter().filter(|one| one.what == What::Commit);
@@ -130,15 +127,15 @@ fn weights_are_noted_when_they_change_and_a_route_that_is_gone_is_forgotten() {
     // So few that each look has to make room.
     let mut history = History::new(1);
     let mut look = |bed: &Bed, ms| {
-        history.look(&Sight {
-            snapshot: &bed.snapshot,
+        let sight = Sight {
             judgements: &BTreeMap::new(),
             releases: &BTreeMap::new(),
             wanted: &[],
             outcomes: &BTreeMap::new(),
             made: &[],
             now: at(ms),
-        });
+        };
+        history.look(&bed.snapshot, &sight);
         let known = history.routes.values().next().cloned();
         known.map(|known| known.happened.iter().map(|one| format!("{} {}", one.number, one.text)).collect::<Vec<_>>())
     };
